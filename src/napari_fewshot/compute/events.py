@@ -1,0 +1,114 @@
+"""What a job tells while it runs and how it ends, as frozen values. Knows neither Qt nor dask nor torch.
+
+Every job ends with exactly one of `Finished`, `Stopped`, `Failed`, `Lost`.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.picture import PlaneIndex
+from napari_fewshot.core.shelf import ModelFile
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """``job_id`` names the job that speaks; the public API uses the empty string."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Progress(Event):
+    """``done`` of ``total`` (None: open end) steps or planes; ``score`` is that of strokes held out, 0 to 1."""
+
+    done: int
+    total: int | None
+    seconds: float
+    seconds_left: float | None = None
+    losses: dict[str, float] = field(default_factory=dict)
+    score: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Preview(Event):
+    """The answer for a box of one plane: ``values`` (Y, X) starts at ``origin`` px of the source plane."""
+
+    index: PlaneIndex
+    origin: tuple[int, int]
+    values: np.ndarray
+    factor: int = 1
+    confidence: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneDone(Event):
+    """One plane of an apply job is complete."""
+
+    index: PlaneIndex
+    values: np.ndarray
+    confidence: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Note(Event):
+    """Something the user should know (batch halved, rate lowered), in one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Finished(Event):
+    """The job did what was asked; fine-tuning hands over its model."""
+
+    model: ModelFile | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Stopped(Event):
+    """The user stopped it; what was done until then stays, a model is the best so far."""
+
+    model: ModelFile | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Failed(Event):
+    """The job raised; ``message`` is for the user, ``traceback`` is empty when the user can cure it."""
+
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def from_error(cls, job_id: str, error: BaseException) -> Failed:
+        """What the user can cure comes as one sentence, anything else as a bug with its traceback."""
+        if isinstance(error, FewshotError):
+            return cls(job_id, str(error))
+        if _is_out_of_memory(error):
+            message = (
+                "there is not enough memory: close other programs, work on smaller planes or choose another device"
+            )
+        else:
+            message = f"something went wrong that should not ({type(error).__name__}: {error}): please report it"
+        return cls(job_id, message, "".join(traceback.format_exception(error)))
+
+
+@dataclass(frozen=True, eq=False)
+class Lost(Event):
+    """The worker died (killed, out of memory); a new one is started, the next job works."""
+
+    message: str
+
+
+End = Finished | Stopped | Failed | Lost
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch words it differently for each device, and this room must not import its exception
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

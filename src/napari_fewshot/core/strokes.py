@@ -1,0 +1,114 @@
+"""Painted pixels as sparse values: 0 means not painted, k >= 1 is class k. Must not know who painted them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from napari_fewshot.core.errors import StrokesError
+from napari_fewshot.core.intensity import Intensity
+
+
+@dataclass(frozen=True, eq=False)
+class Strokes:
+    """Painted pixels of one plane.
+
+    Parameters
+    ----------
+    yx : ndarray
+        (N, 2) int32 pixel coordinates.
+    classes : ndarray
+        (N,) uint16, k >= 1.
+    """
+
+    yx: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def of_plane(cls, labels: np.ndarray) -> Strokes:
+        """The painted pixels of a (Y, X) integer plane."""
+        yx = np.argwhere(labels > 0).astype(np.int32)
+        return cls(yx, labels[yx[:, 0], yx[:, 1]].astype(np.uint16))
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def shifted(self, y: int, x: int) -> Strokes:
+        """The same pixels with the origin moved to (y, x)."""
+        return Strokes(self.yx - np.array([y, x], np.int32), self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedPlane:
+    """One plane, or the part of it around its strokes, with what was painted there.
+
+    Parameters
+    ----------
+    key : str
+        Names the pixels of ``image`` (the same key means the same pixels), so a worker may keep their features.
+    image : ndarray
+        (Y, X), any real dtype.
+    strokes : Strokes
+        Coordinates are those of ``image``.
+    intensity : Intensity
+        Of the whole plane, also when ``image`` is a part of it.
+    """
+
+    key: str
+    image: np.ndarray
+    strokes: Strokes
+    intensity: Intensity
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """Everything painted so far: the training set of a segmentation."""
+
+    planes: tuple[PaintedPlane, ...]
+    class_names: tuple[str, ...] = field(default=())
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Painted class numbers, ascending."""
+        found = [np.unique(p.strokes.classes) for p in self.planes if len(p.strokes)]
+        return tuple(int(k) for k in np.unique(np.concatenate(found))) if found else ()
+
+    @property
+    def n_painted(self) -> int:
+        return sum(len(p.strokes) for p in self.planes)
+
+    def check(self) -> None:
+        """Raise StrokesError unless at least two classes are painted."""
+        if not self.planes or self.n_painted == 0:
+            raise StrokesError("nothing is painted yet: paint a few strokes of at least two classes (0 means not painted)")
+        if len(self.classes) < 2:
+            raise StrokesError(
+                f"only class {self.classes[0]} is painted: paint at least one stroke of a second class "
+                "(background is a class too)"
+            )
+        if all(p.intensity.is_flat for p in self.planes if len(p.strokes)):
+            raise StrokesError("the painted image is constant, there is nothing to tell classes apart: choose another layer")
+
+
+def painting_of(images: Sequence[np.ndarray], painted: Sequence[np.ndarray]) -> Painting:
+    """Pair (Y, X) images with (Y, X) integer labels of the same shapes; planes without paint are left out.
+
+    Raises
+    ------
+    StrokesError
+        Shapes differ, labels are not integers or negative.
+    """
+    planes = []
+    for i, (image, labels) in enumerate(zip(images, painted, strict=True)):
+        if image.shape != labels.shape:
+            raise StrokesError(f"the strokes have shape {labels.shape}, the image {image.shape}: they must be equal")
+        if labels.dtype.kind not in "bui":
+            raise StrokesError(f"the strokes hold {labels.dtype} values: use integers, 0 = not painted, k >= 1 = class k")
+        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
+            raise StrokesError("the strokes hold negative values: use 0 = not painted, k >= 1 = class k")
+        strokes = Strokes.of_plane(labels)
+        if len(strokes):
+            planes.append(PaintedPlane(str(i), image, strokes, Intensity.measure(image)))
+    return Painting(tuple(planes))

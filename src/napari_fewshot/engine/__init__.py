@@ -1,0 +1,1 @@
+"""Torch: generators, prediction, fine-tuning, pretraining. Knows neither Qt, napari nor dask."""

@@ -1,0 +1,153 @@
+"""Fine-tuning from a generator to a new one with a card whose parent it is. The loop itself is fit's."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from napari_fewshot.core.card import ClassLabel
+from napari_fewshot.core.errors import ModelError, PictureError
+from napari_fewshot.core.job import Budget
+from napari_fewshot.core.picture import picture_of
+from napari_fewshot.core.strokes import Painting
+from napari_fewshot.engine.fit import Fitted, Schedule, fit
+from napari_fewshot.engine.generator import Generator, stamp
+from napari_fewshot.engine.listen import SILENT, Listener
+from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.painted import FeatureCache
+from napari_fewshot.engine.pretrain import curve
+from napari_fewshot.engine.restore import OnImages, Pair
+from napari_fewshot.engine.segment import OnStrokes
+from napari_fewshot.tasks import TASKS
+
+COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")  # Tol's bright, safe for colour blind
+
+
+def fine_tune_segment(
+    generator: Generator,
+    painting: Painting,
+    budget: Budget,
+    *,
+    seed: int = 0,
+    listener: Listener = SILENT,
+    cache: FeatureCache | None = None,
+) -> Generator:
+    """Learn the painted classes: closed-form head at once, then the layers until the budget is spent or a stop.
+
+    Parameters
+    ----------
+    cache : FeatureCache or None
+        Features kept from earlier calls with the same generator.
+
+    Returns
+    -------
+    Generator
+        The best by strokes held out; the given one stays as it was.
+
+    Raises
+    ------
+    StrokesError
+        Nothing or one class only is painted.
+    ModelError
+        Not a segmentation model.
+    """
+    started = time.perf_counter()
+    _check_task(generator, "classes")
+    painting.check()
+    for plane in painting.planes:
+        picture_of(plane.image).check_size()
+    torch.manual_seed(seed)
+    network = _headless(generator.network)
+    objective = OnStrokes(network, painting, seed, cache or FeatureCache())
+    schedule = Schedule(budget, rate=3e-4, warm_steps=5, average=0.9)
+    fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
+    head = objective.solve(fitted.module)  # type: ignore[arg-type]
+    painting = objective.painting
+    tuned = _with_head(fitted, painting, head.weight, head.bias)
+    scores = {} if head.score is None else {"held-out stroke IoU": round(head.score, 4)}
+    card = replace(generator.card, classes=_class_labels(painting), n_strokes=painting.n_painted)
+    return _finished(generator, card, tuned, fitted, scores, seed)
+
+
+def fine_tune_restore(
+    generator: Generator, pairs: Sequence[Pair], budget: Budget, *, seed: int = 0, listener: Listener = SILENT
+) -> Generator:
+    """Adapt a restoration to pairs of input and target planes, or, where a target is None, to the image alone.
+
+    Raises
+    ------
+    PictureError
+        No image, a target of another shape, or an image too small or constant.
+    ModelError
+        Not a restoration model.
+    """
+    started = time.perf_counter()
+    _check_task(generator, "image")
+    if not pairs:
+        raise PictureError("there is no image to adapt to: choose an image layer")
+    for image, _ in pairs:
+        picture_of(image).check_size()
+        if np.ptp(np.nan_to_num(image.astype(np.float64), nan=0.0)) == 0:
+            raise PictureError("the image is constant, there is nothing to adapt to: choose another layer")
+    torch.manual_seed(seed)
+    objective = OnImages(generator, pairs, seed)
+    schedule = Schedule(budget, rate=2e-4, warm_steps=10, average=0.95)
+    fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
+    scores = {} if fitted.best is None else {"held-out error removed": round(fitted.best, 4)}
+    return _finished(generator, generator.card, fitted.module, fitted, scores, seed)  # type: ignore[arg-type]
+
+
+def _check_task(generator: Generator, answer: str) -> None:
+    if TASKS[generator.card.task].answer != answer:
+        wanted = "a segmentation" if answer == "classes" else "a restoration"
+        raise ModelError(f"'{generator.card.name}' does {TASKS[generator.card.task].title.lower()}: choose {wanted} model")
+
+
+def _headless(network: Network) -> Network:
+    """A copy whose head is not fitted, so that its state fits whatever is painted."""
+    network = copy.deepcopy(network)
+    network.head.weight, network.head.bias = network.head.weight[:0], network.head.bias[:0]  # type: ignore[index, assignment, operator]
+    return network
+
+
+def _with_head(fitted: Fitted, painting: Painting, weight: torch.Tensor, bias: torch.Tensor) -> Network:
+    """The network whose class k + 1 is painted class k + 1; classes between the painted ones that nobody painted never win."""
+    network = fitted.module
+    n_classes = max(painting.classes)
+    rows = torch.tensor(painting.classes, device=weight.device) - 1
+    full_weight = weight.new_zeros(n_classes, weight.shape[1])
+    full_bias = weight.new_full((n_classes,), -1e4)
+    full_weight[rows], full_bias[rows] = weight, bias
+    network.head.weight, network.head.bias = full_weight, full_bias  # type: ignore[union-attr, assignment]
+    return network  # type: ignore[return-value]
+
+
+def _class_labels(painting: Painting) -> tuple[ClassLabel, ...]:
+    names = dict(enumerate(painting.class_names, start=1))
+    return tuple(
+        ClassLabel(names.get(k, f"class {k}"), COLORS[(k - 1) % len(COLORS)]) for k in range(1, max(painting.classes) + 1)
+    )
+
+
+def _finished(
+    parent: Generator, card: object, network: Network, fitted: Fitted, scores: dict[str, float], seed: int
+) -> Generator:
+    card = stamp(
+        card,  # type: ignore[arg-type]
+        parent=parent.card.id or None,
+        steps=fitted.steps,
+        seconds=round(fitted.seconds, 2),
+        seed=seed,
+        scores=scores,
+        losses=curve(fitted.losses),
+        data="the user's images",
+        command="",
+    )
+    tuned = Generator(card, network, parent.device)
+    tuned.card = tuned.to_file().card
+    return tuned

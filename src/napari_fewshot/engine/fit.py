@@ -1,0 +1,229 @@
+"""The only training loop: steps, stop, best so far, averaged weights, recovery. Knows no task and no network."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from napari_fewshot.core.errors import ComputeError
+from napari_fewshot.core.job import Budget
+from napari_fewshot.engine.device import as_memory_error
+from napari_fewshot.engine.listen import Listener
+
+LOOK_SHARE = 3.0  # looks take at most a quarter of the time
+
+
+class Objective(Protocol):
+    """What is learned; the loop knows how."""
+
+    module: nn.Module
+
+    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Terms of one step, already weighted; their sum is minimised."""
+        ...
+
+    def after_step(self) -> None:
+        """Whatever follows an optimiser step (the discriminator's own step)."""
+        ...
+
+    def listen(self, listener: Listener) -> bool:
+        """Take up what the user changed (new strokes); True when scores so far no longer compare."""
+        ...
+
+    def score(self, module: nn.Module) -> float | None:
+        """Quality of averaged weights on what was held out, higher is better; None when it cannot be judged."""
+        ...
+
+    def show(self, module: nn.Module, listener: Listener) -> None:
+        """Send a preview if one is wanted."""
+        ...
+
+    def shrink(self) -> bool:
+        """Ask for less memory per step; False when nothing is left to give."""
+        ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train.
+
+    Parameters
+    ----------
+    budget : Budget
+    rate : float
+        Peak learning rate of Adam; warmed up linearly, then, with a known end, lowered along a cosine.
+    warm_steps : int
+    average : float
+        Decay of the exponential moving average of the weights, 0 to 1.
+    look_s : float
+        Seconds between scores and previews.
+    """
+
+    budget: Budget
+    rate: float = 1e-3
+    warm_steps: int = 50
+    average: float = 0.99
+    look_s: float = 1.0
+
+
+@dataclass
+class Fitted:
+    """What came of it: the averaged, best weights are in ``module``."""
+
+    module: nn.Module
+    steps: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    losses: list[float] = field(default_factory=list)
+    stopped: bool = False
+
+
+def fit(
+    objective: Objective, schedule: Schedule, listener: Listener, rng: np.random.Generator, started: float | None = None
+) -> Fitted:
+    """Train until the budget is spent or the listener stops it, and return the best averaged weights.
+
+    Parameters
+    ----------
+    started : float or None
+        `time.perf_counter` at which the budget's seconds began.
+
+    Raises
+    ------
+    ComputeError
+        Not enough memory for the smallest step, or no finite loss even after lowering the rate.
+    """
+    return _Loop(objective, schedule, listener, rng, started or time.perf_counter()).run()
+
+
+class _Loop:
+    """State of one training; guards that ``best`` is never replaced by worse."""
+
+    def __init__(
+        self, objective: Objective, schedule: Schedule, listener: Listener, rng: np.random.Generator, started: float
+    ) -> None:
+        self.objective, self.schedule, self.listener, self.rng, self.started = objective, schedule, listener, rng, started
+        self.average = AveragedModel(objective.module, multi_avg_fn=get_ema_multi_avg_fn(schedule.average), use_buffers=True)
+        self.rate = schedule.rate
+        self.optimizer = self._new_optimizer()
+        self.fitted = Fitted(copy.deepcopy(objective.module))
+        self.looked = started
+        self.look_cost_s = 0.0
+        self.recoveries = 0
+
+    def run(self) -> Fitted:
+        self._look()
+        while not self._is_over():
+            if self.objective.listen(self.listener):
+                self.fitted.best = self.objective.score(self.fitted.module)
+                self._show()
+            if (values := self._step()) is None:
+                continue
+            self.fitted.steps += 1
+            self.fitted.losses.append(sum(values.values()))
+            if time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s):
+                self._look()
+            self._report(values)
+        if self.fitted.steps:
+            self._look()
+        self.fitted.seconds = time.perf_counter() - self.started
+        return self.fitted
+
+    def _step(self) -> dict[str, float] | None:
+        """One optimiser step; None when it had to be given up."""
+        try:
+            with as_memory_error():
+                terms = self._optimise()
+        except MemoryError as error:
+            self._make_room(error)
+            return None
+        if terms is None:
+            self._recover()
+            return None
+        self.average.update_parameters(self.objective.module)
+        return {k: float(v.detach()) for k, v in terms.items()}
+
+    def _optimise(self) -> dict[str, Tensor] | None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate_now()
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self.objective.losses(self.rng)
+        total = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(total):
+            return None
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.objective.module.parameters(), 1.0)
+        self.optimizer.step()
+        self.objective.after_step()
+        return terms
+
+    def _look(self) -> None:
+        """Score the averaged weights, keep them when they are the best so far, show them when asked."""
+        began = time.perf_counter()
+        module = self.average.module if self.fitted.steps else self.objective.module
+        score = self.objective.score(module)
+        if score is None or self.fitted.best is None or score >= self.fitted.best:
+            self.fitted.best = score
+            self.fitted.module.load_state_dict(module.state_dict())
+        self._show()
+        self.looked = time.perf_counter()
+        self.look_cost_s = self.looked - began
+
+    def _show(self) -> None:
+        self.objective.show(self.fitted.module, self.listener)
+
+    def _is_over(self) -> bool:
+        budget = self.schedule.budget
+        self.fitted.stopped = self.listener.stopped()
+        late = budget.seconds is not None and time.perf_counter() - self.started >= budget.seconds
+        return self.fitted.stopped or late or (budget.steps is not None and self.fitted.steps >= budget.steps)
+
+    def _share_done(self) -> float:
+        """Share of the budget that is spent, 0 when there is no end."""
+        budget, shares = self.schedule.budget, [0.0]
+        if budget.steps:
+            shares.append(self.fitted.steps / budget.steps)
+        if budget.seconds:
+            shares.append((time.perf_counter() - self.started) / budget.seconds)
+        return min(1.0, max(shares))
+
+    def _rate_now(self) -> float:
+        warm = min(1.0, (self.fitted.steps + 1) / self.schedule.warm_steps)
+        return self.rate * warm * (0.5 * (1 + float(np.cos(np.pi * self._share_done()))) * 0.98 + 0.02)
+
+    def _report(self, values: dict[str, float]) -> None:
+        seconds, done = time.perf_counter() - self.started, self._share_done()
+        left = seconds * (1 - done) / done if done > 0 else None
+        self.listener.progress(
+            self.fitted.steps, self.schedule.budget.steps, seconds, left, values, self.fitted.best
+        )
+
+    def _recover(self) -> None:
+        """The loss is not a number: go back to the best weights with half the rate."""
+        self.recoveries += 1
+        if self.recoveries > 8:
+            raise ComputeError("the training keeps diverging: check the image for extreme values, or start from another model")
+        self.objective.module.load_state_dict(self.fitted.module.state_dict())
+        self.average.module.load_state_dict(self.fitted.module.state_dict())
+        self.rate /= 2
+        self.optimizer = self._new_optimizer()
+        self.listener.note(f"the loss was not a number: went back to the best weights, rate lowered to {self.rate:.1e}")
+
+    def _make_room(self, error: BaseException) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if not self.objective.shrink():
+            raise ComputeError(
+                "out of memory even with the smallest training step: close other programs or choose the CPU"
+            ) from error
+        self.listener.note("out of memory: training goes on with half as much per step")
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        parameters = [p for p in self.objective.module.parameters() if p.requires_grad]
+        return torch.optim.AdamW(parameters, lr=self.rate, betas=(0.9, 0.99), weight_decay=1e-4)

@@ -1,0 +1,109 @@
+"""A generator: a network with its card, from and to files. Does not predict or train."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import ModelError
+from napari_fewshot.core.shelf import ModelFile, write_model
+from napari_fewshot.engine.device import choose_device
+from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.network import Network
+
+
+class Generator:
+    """A pretrained or fine-tuned network and the card that describes it.
+
+    Parameters
+    ----------
+    card : ModelCard
+    network : Network
+        In evaluation mode, on ``device``.
+    device : str
+    """
+
+    def __init__(self, card: ModelCard, network: Network, device: str = "cpu") -> None:
+        self.card = card
+        self.device = device
+        self.network = network.to(device, memory_format=torch.channels_last).eval()
+
+    @classmethod
+    def from_file(cls, model: ModelFile, device: str = "cpu") -> Generator:
+        """Build from a model file; weights are computed with as float32 whatever they are stored as.
+
+        Raises
+        ------
+        ModelError
+            The weights are no safetensors or do not fit the card.
+        ComputeError
+            The device does not exist.
+        """
+        device = choose_device(device)
+        try:
+            tensors = safetensors.torch.load(model.weights)
+        except (safetensors.SafetensorError, ValueError) as error:
+            raise ModelError(f"the weights of '{model.card.name}' are no safetensors ({error}): export the model again") from None
+        network = Network.of_card(model.card)
+        try:
+            network.load_state_dict({k: v.float() for k, v in tensors.items()})
+        except RuntimeError:
+            raise ModelError(
+                f"the weights of '{model.card.name}' do not fit the network its card describes: export the model again"
+            ) from None
+        return cls(model.card, network, device)
+
+    @property
+    def has_head(self) -> bool:
+        """False for a segmentation model that has not seen any strokes."""
+        return not isinstance(self.network.head, ClassesHead) or self.network.head.is_fitted
+
+    @property
+    def halo_px(self) -> int:
+        return self.network.halo_px
+
+    def to_file(self) -> ModelFile:
+        """Seal weights (float16 for the embedded size, float32 heads) and card together."""
+        tensors = {k: _stored(k, v) for k, v in self.network.state_dict().items()}
+        return ModelFile.sealed(self.card, safetensors.torch.save(tensors))
+
+    def save(self, folder: str | os.PathLike[str]) -> ModelCard:
+        """Write ``model.safetensors`` and ``card.json``.
+
+        Raises
+        ------
+        StorageError
+            The folder exists, or the disk is full or read-only.
+        """
+        model = self.to_file()
+        write_model(model, folder)
+        self.card = model.card
+        return model.card
+
+    def to(self, device: str) -> Generator:
+        """The same generator on another device."""
+        return Generator(self.card, self.network, choose_device(device))
+
+    def __repr__(self) -> str:
+        return f"Generator({self.card.name!r}, task={self.card.task!r}, device={self.device!r})"
+
+
+def stamp(card: ModelCard, **changes: Any) -> ModelCard:
+    """A card with ``changes``, the time of creation and the versions of what made it; hash and id are yet to come."""
+    names = ("napari-fewshot", "torch", "numpy")
+    versions = {n: version(n) for n in names}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(card, id="", sha256="", created=now, versions=versions, **changes)
+
+
+def _stored(name: str, value: torch.Tensor) -> torch.Tensor:
+    dtype = torch.float32 if name.startswith("head.") else torch.float16
+    return value.detach().to("cpu", dtype).contiguous()

@@ -1,0 +1,91 @@
+"""The residual U-Net generator's backbone: features at every decoder level. Knows nothing of tasks or heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PixelGroupNorm(nn.Module):
+    """Group norm (one group) whose statistics are those of one pixel's channels.
+
+    Statistics over space, as in Wu & He 2018, would make a tile differ from the whole picture; over the channels of
+    a pixel, as ConvNeXt and NAFNet do, tiled and untiled prediction are equal.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = x.permute(0, 2, 3, 1)  # (B, C, Y, X) -> (B, Y, X, C)
+        return F.layer_norm(pixels, self.weight.shape, self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block (He et al. 2016) with one norm, as in NAFNet: x + conv(relu(conv(norm(x))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            PixelGroupNorm(channels),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class ResidualUNet(nn.Module):
+    """U-Net of residual blocks with added (not concatenated) skips.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels per level, finest first; level l has 1 / 2**l of the resolution.
+    """
+
+    def __init__(self, widths: Sequence[int] = (16, 32, 64, 128)) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        pairs = list(zip(self.widths[:-1], self.widths[1:], strict=True))
+        self.stem = nn.Conv2d(1, self.widths[0], 3, padding=1)
+        self.encoder = nn.ModuleList(ResidualBlock(c) for c in self.widths)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
+        self.decoder = nn.ModuleList(ResidualBlock(a) for a, _ in pairs)
+        self.last = nn.ModuleList(PixelGroupNorm(c) for c in self.widths)
+
+    @property
+    def align_px(self) -> int:
+        """Y and X of the input must be multiples of this."""
+        return int(2 ** (len(self.widths) - 1))
+
+    @property
+    def radius_px(self) -> int:
+        """Pixels beyond which the input cannot change an output pixel; `tests/engine/test_nets.py` measures it."""
+        levels = len(self.widths)
+        blocks = sum(2 * 2**level for level in range(levels)) + sum(2 * 2**level for level in range(levels - 1))
+        return 1 + blocks + self.align_px - 1
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 1, Y, X) -> [(B, widths[l], Y / 2**l, X / 2**l) for each level l]."""
+        skips = []
+        x = self.stem(x)
+        for level, block in enumerate(self.encoder):
+            x = block(x)
+            skips.append(x)
+            if level < len(self.down):
+                x = self.down[level](x)
+        outputs = [self.last[-1](x)]
+        for level in reversed(range(len(self.up))):
+            x = skips[level] + F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest")
+            x = self.decoder[level](x)
+            outputs.append(self.last[level](x))
+        return outputs[::-1]

@@ -1,0 +1,152 @@
+"""Features of painted pixels and of views, computed tile by tile and kept. Knows no loss and no training."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.strokes import Painting, Strokes
+from napari_fewshot.core.tiles import Tile, plan_tiles
+from napari_fewshot.engine.heads.classes import features_at
+from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.predict import pad_to_grid
+
+CACHE_BYTES = 768 * 2**20
+MAX_PER_CLASS = 1000  # painted pixels of a class that enter the head; more change nothing and cost time
+CHUNK_PX = 40
+N_FOLDS = 4
+
+
+class FeatureCache:
+    """Feature maps by pixels, least recently used out first; guards its size in bytes."""
+
+    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self.maps: OrderedDict[tuple[object, ...], list[Tensor]] = OrderedDict()
+
+    def maps_of(self, network: Network, key: str, image: np.ndarray, intensity: Intensity, tile: Tile) -> list[Tensor]:
+        """Feature maps of a tile's outer box, from memory or the network."""
+        place = (fingerprint(network), key, image.shape, *((s.start, s.stop) for s in tile.outer))
+        if place not in self.maps:
+            x = pad_to_grid(intensity.to_unit(image[tile.outer]), network.align_px, _device(network))
+            with torch.no_grad():
+                self.maps[place] = network.features(x)
+            self._make_room()
+        self.maps.move_to_end(place)
+        return self.maps[place]
+
+    def _make_room(self) -> None:
+        while len(self.maps) > 1 and sum(_bytes(m) for m in self.maps.values()) > self.limit_bytes:
+            self.maps.popitem(last=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Painted pixels as the head sees them.
+
+    ``x`` (N, D) features; ``y`` (N,) positions in the sorted classes; ``fold`` (N,) 0 .. N_FOLDS - 1, whole strokes
+    together, fold 0 is held out from training.
+    """
+
+    x: Tensor
+    y: Tensor
+    fold: Tensor
+
+    def thinned(self, per_class: int) -> Samples:
+        """At most about ``per_class`` pixels of each class, evenly taken."""
+        keep = [(self.y == k).nonzero()[:, 0] for k in self.y.unique()]
+        kept = torch.cat([k[:: max(1, len(k) // per_class)] for k in keep])
+        return Samples(self.x[kept], self.y[kept], self.fold[kept])
+
+
+def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Samples:
+    """Features of at most ``MAX_PER_CLASS`` painted pixels of each class over all planes."""
+    classes = np.array(painting.classes)
+    chosen = _choose(painting, classes, np.random.default_rng(seed))
+    rows, y, folds = [], [], []
+    for plane, keep in zip(painting.planes, chosen, strict=True):
+        if not len(keep):
+            continue
+        fold = folds_of(plane.strokes, seed)[keep]
+        yx, of_class = plane.strokes.yx[keep], plane.strokes.classes[keep]
+        shape = plane.image.shape
+        for tile in plan_tiles((shape[0], shape[1]), 512, network.halo_px, network.align_px):
+            inside = _inside(yx, tile)
+            if not inside.any():
+                continue
+            maps = cache.maps_of(network, plane.key, plane.image, plane.intensity, tile)
+            at = torch.from_numpy(yx[inside] - np.array([s.start for s in tile.outer])).to(_device(network))
+            rows.append(features_at(maps, padded_shape(tile, network), at))
+            y.append(np.searchsorted(classes, of_class[inside]))
+            folds.append(fold[inside])
+    device = _device(network)
+    return Samples(
+        torch.cat(rows),
+        torch.from_numpy(np.concatenate(y)).to(device),
+        torch.from_numpy(np.concatenate(folds)).to(device),
+    )
+
+
+def fingerprint(network: Network) -> tuple[float, ...]:
+    """Differs between any two states of training; costs a fraction of a millisecond."""
+    with torch.no_grad():
+        return tuple(float(p.double().sum()) for p in network.backbone.parameters())
+
+
+def padded_shape(tile: Tile, network: Network) -> tuple[int, int]:
+    """Shape that the feature maps of a tile span, with the padding to the network's grid."""
+    h, w = (-(-n // network.align_px) * network.align_px for n in tile.outer_shape)
+    return h, w
+
+
+def folds_of(strokes: Strokes, seed: int) -> np.ndarray:
+    """(N,) fold of every painted pixel: strokes are dealt out whole, class by class; a lone stroke is cut to pieces."""
+    folds = np.zeros(len(strokes), np.int64)
+    if not len(strokes):
+        return folds
+    low = strokes.yx.min(0)
+    canvas = np.zeros(strokes.yx.max(0) - low + 1, np.uint16)
+    y, x = (strokes.yx - low).T
+    canvas[y, x] = strokes.classes
+    rng = np.random.default_rng(seed)
+    for k in np.unique(strokes.classes):
+        of_class = strokes.classes == k
+        pieces = ndimage.label(canvas == k, np.ones((3, 3)))[0][y[of_class], x[of_class]]
+        if len(np.unique(pieces)) < N_FOLDS:
+            cell = strokes.yx[of_class] // CHUNK_PX
+            pieces = np.unique(np.column_stack([pieces, cell]), axis=0, return_inverse=True)[1]
+        names, pieces = np.unique(pieces, return_inverse=True)
+        dealt = rng.permutation(len(names)) % N_FOLDS if len(names) > 1 else np.ones(1, np.int64)
+        folds[of_class] = dealt[pieces.ravel()]
+    return folds
+
+
+def _choose(painting: Painting, classes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Which painted pixels of each plane are used: all, or an even random share of a class with too many."""
+    keep = [np.ones(len(p.strokes), bool) for p in painting.planes]
+    for k in classes:
+        n = sum(int(np.sum(p.strokes.classes == k)) for p in painting.planes)
+        if n > MAX_PER_CLASS:
+            for mask, plane in zip(keep, painting.planes, strict=True):
+                at = plane.strokes.classes == k
+                mask[at] = rng.random(int(at.sum())) < MAX_PER_CLASS / n
+    return [np.flatnonzero(m) for m in keep]
+
+
+def _inside(yx: np.ndarray, tile: Tile) -> np.ndarray:
+    a, b = tile.inner
+    return (yx[:, 0] >= a.start) & (yx[:, 0] < a.stop) & (yx[:, 1] >= b.start) & (yx[:, 1] < b.stop)
+
+
+def _device(network: Network) -> str:
+    return str(next(network.parameters()).device)
+
+
+def _bytes(maps: list[Tensor]) -> int:
+    return sum(m.numel() * m.element_size() for m in maps)

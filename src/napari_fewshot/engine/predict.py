@@ -1,0 +1,141 @@
+"""Prediction of one plane: intensity, tiles, network, pasted back to the plane's range and dtype. Trains nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_fewshot.core.errors import ComputeError, ModelError
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.picture import picture_of
+from napari_fewshot.core.tiles import paste, plan_tiles
+from napari_fewshot.engine.device import as_memory_error
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
+
+TILE_PX = {"cpu": 512, "cuda": 1536, "mps": 1024}  # inner side; on a CPU small tiles stay in the cache
+SMALLEST_TILE_PX = 64
+
+
+def predict_plane(
+    generator: Generator,
+    plane: np.ndarray,
+    *,
+    intensity: Intensity | None = None,
+    confidence: bool = False,
+    listener: Listener = SILENT,
+    tile_px: int | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Segment or restore one plane; memory beyond input and output does not depend on its size.
+
+    Parameters
+    ----------
+    plane : ndarray
+        (Y, X), any real dtype. Pixels that are not finite stay so in a restored float image.
+    intensity : Intensity or None
+        Of the whole plane, when ``plane`` is a part of it.
+    confidence : bool
+        Also return how sure the generator is, 0 to 1: the probability of the class, or, for images, the agreement
+        with the answer to the mirrored plane.
+    tile_px : int or None
+        Side of the inner tiles; None chooses by device. Halved when memory runs out.
+
+    Returns
+    -------
+    values : ndarray
+        (Y, X) classes 1 .. K as the smallest unsigned dtype, or (Y * factor, X * factor) in the input's dtype and
+        range (floats as float32).
+    confidence : ndarray or None
+        float32, shape of ``values``.
+
+    Raises
+    ------
+    ModelError
+        A segmentation model that has not seen any strokes.
+    PictureError
+        The plane is too small, or has no finite pixel.
+    ComputeError
+        Not enough memory even for the smallest tile.
+    StopRequested
+        The listener asked to stop.
+    """
+    if not generator.has_head:
+        raise ModelError(f"'{generator.card.name}' has no classes yet: paint a few strokes and fine-tune it first")
+    picture_of(plane).check_size()
+    intensity = intensity or Intensity.measure(plane)
+    tile_px = tile_px or TILE_PX[torch.device(generator.device).type]
+    while True:
+        try:
+            with as_memory_error():
+                return _tiled(generator, plane, intensity, confidence, listener, tile_px)
+        except MemoryError as error:
+            if tile_px <= SMALLEST_TILE_PX:
+                raise ComputeError("out of memory even with the smallest tile: close other programs or choose the CPU") from error
+            tile_px = max(SMALLEST_TILE_PX, tile_px // 2)
+            listener.note(f"out of memory: going on with tiles of {tile_px} px")
+
+
+def _tiled(
+    generator: Generator, plane: np.ndarray, intensity: Intensity, confidence: bool, listener: Listener, tile_px: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    factor, network = generator.card.factor, generator.network
+    shape = plane.shape[0] * factor, plane.shape[1] * factor
+    is_classes = isinstance(network.head, ClassesHead)
+    values = np.empty(shape, np.min_scalar_type(generator.card.n_classes) if is_classes else _restored_dtype(plane.dtype))
+    sure = np.empty(shape, np.float32) if confidence else None
+    for tile in plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px):  # type: ignore[arg-type]
+        if listener.stopped():
+            raise StopRequested
+        unit = intensity.to_unit(plane[tile.outer])
+        answer, tile_sure = _answer(generator, unit, is_classes, confidence)
+        paste(values, tile, answer if is_classes else intensity.from_unit(answer, plane.dtype), factor)
+        if sure is not None and tile_sure is not None:
+            paste(sure, tile, tile_sure, factor)
+    if values.dtype.kind == "f" and not is_classes:
+        _keep_not_finite(values, plane, factor)
+    return values, sure
+
+
+def _answer(
+    generator: Generator, unit: np.ndarray, is_classes: bool, confidence: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The network's answer for a tile (Y, X) on the unit scale: classes 1 .. K, or an image on the unit scale."""
+    output = run(generator, unit)  # (C, Y * factor, X * factor)
+    if is_classes:
+        classes = (output.argmax(0) + 1).to(torch.uint8 if len(output) < 256 else torch.int32).cpu().numpy()
+        return classes, output.softmax(0).amax(0).float().cpu().numpy() if confidence else None
+    answer = output[0].float().cpu().numpy()
+    if not confidence:
+        return answer, None
+    mirrored = run(generator, np.ascontiguousarray(unit[:, ::-1]))[0].float().cpu().numpy()[:, ::-1]
+    return answer, np.exp(-np.abs(answer - mirrored) / 0.05).astype(np.float32)
+
+
+def run(generator: Generator, unit: np.ndarray) -> Tensor:
+    """Network output (C, Y * factor, X * factor) for (Y, X) on the unit scale, padded to the network's grid and cut back."""
+    with torch.inference_mode():
+        output = generator.network(pad_to_grid(unit, generator.network.align_px, generator.device))
+    f = generator.card.factor
+    return output[0, :, : unit.shape[0] * f, : unit.shape[1] * f]
+
+
+def pad_to_grid(unit: np.ndarray, align_px: int, device: str) -> Tensor:
+    """(Y, X) -> (1, 1, Y', X') with Y and X filled up to multiples of ``align_px`` by the nearest pixel."""
+    x = torch.from_numpy(unit)[None, None].to(device)
+    fill_y, fill_x = (-unit.shape[0]) % align_px, (-unit.shape[1]) % align_px
+    if fill_y or fill_x:
+        x = F.pad(x, (0, fill_x, 0, fill_y), mode="replicate")
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _restored_dtype(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    return np.dtype(np.float32) if dtype.kind == "f" else dtype
+
+
+def _keep_not_finite(values: np.ndarray, plane: np.ndarray, factor: int) -> None:
+    bad = ~np.isfinite(plane)
+    if bad.any():
+        values[bad.repeat(factor, 0).repeat(factor, 1)] = np.nan

@@ -1,0 +1,195 @@
+"""Fine-tuning on strokes: the closed-form head at once, then the backbone's layers by episodes made of the strokes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_fewshot.core.job import View
+from napari_fewshot.core.strokes import PaintedPlane, Painting
+from napari_fewshot.core.tiles import plan_tiles
+from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, padded_shape, sample
+from napari_fewshot.engine.patches import recontrasted
+from napari_fewshot.engine.predict import pad_to_grid
+
+STRENGTHS = (1.0, 0.1, 10.0)  # factors on the learned ridge; strokes held out choose, the first when none can
+JUDGED_PER_CLASS = 300
+CROP_PX = 192
+AGREEMENT = 0.5  # weight of equal answers on unpainted pixels under another contrast
+ANCHOR = 1.0  # weight that keeps the layers near the pretrained ones
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A solved head and how well its like did on strokes held out; ``score`` None when too few are painted to judge."""
+
+    weight: Tensor
+    bias: Tensor
+    score: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Painted pixels of one plane with the part of the strokes they belong to; ``y`` are positions in the sorted classes."""
+
+    plane: PaintedPlane
+    y: np.ndarray
+    fold: np.ndarray
+
+
+class OnStrokes:
+    """Objective of a segmentation: what `fit` minimises, scores and shows.
+
+    The head is always the closed-form one. A step solves it on some strokes and asks it for others, as in
+    pretraining, so that the layers cannot simply memorise; unpainted pixels must be answered alike under another
+    contrast; the weights are held near the pretrained ones. Strokes of fold 0 never enter a step.
+    """
+
+    def __init__(self, network: Network, painting: Painting, seed: int, cache: FeatureCache) -> None:
+        self.module: Network = copy.deepcopy(network)
+        self.module.head.requires_grad_(False)
+        self.pretrained = [p.detach().clone() for p in network.backbone.parameters()]
+        self.seed, self.cache = seed, cache
+        self._take(painting)
+
+    def solve(self, module: Network) -> Head:
+        """The head for all strokes; how strong its ridge is, is chosen on strokes held out."""
+        state = fingerprint(module)
+        if self.solved is None or self.solved[0] != state:
+            self.solved = state, self._solve(module)
+        return self.solved[1]
+
+    def _solve(self, module: Network) -> Head:
+        solver = _solver(module)
+        self.samples = sample(module, self.painting, self.cache, self.seed)
+        judged = self.samples.thinned(JUDGED_PER_CLASS)
+        scores = [held_out_score(solver, judged, self.n_classes, s) for s in STRENGTHS]
+        best = max(range(len(STRENGTHS)), key=lambda i: scores[i] or 0.0)  # the first when none can be judged
+        with torch.no_grad():
+            weight, bias = solver.solve(self.samples.x, self.samples.y, self.n_classes, STRENGTHS[best])
+        return Head(weight, bias, scores[best])
+
+    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        solver, samples = _solver(self.module), self.samples
+        asked_fold = int(rng.integers(1, N_FOLDS))
+        plane, yx, y = self._query(asked_fold, rng)
+        given = (samples.fold != 0) & (samples.fold != asked_fold)
+        if len(samples.y[given].unique()) < self.n_classes:
+            given = samples.fold != 0
+        weight, bias = solver.solve(samples.x[given], samples.y[given], self.n_classes)
+        x, shape = self._two_contrasts(plane, rng)
+        logits = solver.scores(self.module.features(x), shape, weight, bias)  # (2, K, Y, X)
+        asked = logits[:, :, yx[:, 0], yx[:, 1]]  # (2, K, N)
+        counts = torch.bincount(y, minlength=self.n_classes).clamp(min=1)
+        pixels = F.cross_entropy(asked, y.expand(2, -1), weight=len(y) / (self.n_classes * counts.to(asked.dtype)))
+        goal = logits[0].detach().softmax(0)
+        agreement = F.kl_div(logits[1].log_softmax(0), goal, reduction="none").sum(0).mean()
+        moved = zip(self.module.backbone.parameters(), self.pretrained, strict=True)
+        anchor = torch.stack([((p - q) ** 2).sum() for p, q in moved]).sum()
+        return {"strokes": pixels, "agreement": AGREEMENT * agreement, "anchor": ANCHOR * anchor}
+
+    def after_step(self) -> None:
+        pass
+
+    def listen(self, listener: Listener) -> bool:
+        painting = listener.painting()
+        if painting is None:
+            return False
+        painting.check()
+        self._take(painting)
+        return True
+
+    def score(self, module: nn.Module) -> float | None:
+        assert isinstance(module, Network)
+        return self.solve(module).score
+
+    def show(self, module: nn.Module, listener: Listener) -> None:
+        """Segment the view with the head for all strokes."""
+        assert isinstance(module, Network)
+        view = listener.view()
+        if view is not None:
+            listener.preview(view, *self.segment_view(module, view, self.solve(module)))
+
+    def segment_view(self, module: Network, view: View, head: Head) -> tuple[np.ndarray, int, np.ndarray | None]:
+        """Classes as they were painted (Y, X), the factor 1, and the confidence if wanted."""
+        classes = np.array(self.painting.classes, np.min_scalar_type(max(self.painting.classes)))
+        h, w = view.image.shape
+        values = np.empty((h, w), classes.dtype)
+        sure = np.empty((h, w), np.float32) if view.confidence else None
+        for tile in plan_tiles((h, w), 512, module.halo_px, module.align_px):
+            maps = self.cache.maps_of(module, view.key, view.image, view.intensity, tile)
+            with torch.no_grad():
+                logits = _solver(module).scores(maps, padded_shape(tile, module), head.weight, head.bias)[0]
+            logits = logits[(slice(None), *tile.keep())]
+            values[tile.inner] = classes[logits.argmax(0).cpu().numpy()]
+            if sure is not None:
+                sure[tile.inner] = logits.softmax(0).amax(0).cpu().numpy()
+        return values, 1, sure
+
+    def shrink(self) -> bool:
+        return False
+
+    def _take(self, painting: Painting) -> None:
+        self.painting = painting
+        self.solved: tuple[tuple[float, ...], Head] | None = None
+        self.n_classes = len(painting.classes)
+        classes = np.array(painting.classes)
+        self.folds = [
+            Fold(p, np.searchsorted(classes, p.strokes.classes), folds_of(p.strokes, self.seed))
+            for p in painting.planes
+            if len(p.strokes)
+        ]
+
+    def _query(self, asked_fold: int, rng: np.random.Generator) -> tuple[PaintedPlane, Tensor, Tensor]:
+        """A crop around a stroke of ``asked_fold`` (any training stroke if there is none) and its training pixels."""
+        there = [f for f in self.folds if np.any(f.fold == asked_fold)] or [f for f in self.folds if np.any(f.fold)]
+        part = there[rng.integers(len(there))]
+        pixels = np.flatnonzero(part.fold == asked_fold)
+        pixels = pixels if len(pixels) else np.flatnonzero(part.fold)
+        of_class = part.y[pixels]
+        wanted = rng.choice(np.unique(of_class))
+        y0, x0 = part.plane.strokes.yx[rng.choice(pixels[of_class == wanted])]
+        box = tuple(
+            slice(a := int(np.clip(c - CROP_PX // 2, 0, max(0, n - CROP_PX))), min(n, a + CROP_PX))
+            for c, n in zip((y0, x0), part.plane.image.shape, strict=True)
+        )
+        crop = PaintedPlane("", part.plane.image[box], part.plane.strokes, part.plane.intensity)
+        yx = part.plane.strokes.yx - np.array([s.start for s in box])
+        inside = np.all((yx >= 0) & (yx < crop.image.shape), 1) & (part.fold != 0)
+        device = self.samples.x.device
+        return crop, torch.from_numpy(yx[inside]).to(device), torch.from_numpy(part.y[inside]).to(device)
+
+    def _two_contrasts(self, plane: PaintedPlane, rng: np.random.Generator) -> tuple[Tensor, tuple[int, int]]:
+        """The crop and the crop as another microscope would show it, (2, 1, Y, X), and the padded (Y, X)."""
+        unit = plane.intensity.to_unit(plane.image)
+        device = str(self.samples.x.device)
+        x = torch.cat([pad_to_grid(u, self.module.align_px, device) for u in (unit, recontrasted(unit, rng, invert=0.0))])
+        return x, (x.shape[2], x.shape[3])
+
+
+def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, strength: float) -> float | None:
+    """Mean IoU on the strokes of fold 0 of a head solved on the others; None when either lacks a class."""
+    out = samples.fold == 0
+    if len(samples.y[out].unique()) < n_classes or len(samples.y[~out].unique()) < n_classes:
+        return None
+    with torch.no_grad():
+        weight, bias = solver.solve(samples.x[~out], samples.y[~out], n_classes, strength)
+        found, true = (samples.x[out] @ weight.T + bias).argmax(1), samples.y[out]
+    share = 1.0 / torch.bincount(true, minlength=n_classes).float()  # every class counts as if equally much were painted
+    confusion = torch.zeros(n_classes, n_classes, device=true.device)
+    confusion.index_put_((true, found), share[true], accumulate=True)
+    hit = confusion.diagonal()
+    return float((hit / (confusion.sum(0) + confusion.sum(1) - hit)).mean())
+
+
+def _solver(module: Network) -> ClassesHead:
+    assert isinstance(module.head, ClassesHead)
+    return module.head

@@ -1,0 +1,23 @@
+"""Super-resolution: the same field of view with 2 or 4 times as many pixels along Y and X."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from napari_fewshot.tasks.degrade import add_noise, bin_down
+from napari_fewshot.tasks.task import Task
+
+
+def corrupt(clean: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(Y, X) clean -> (blurred, binned and noisy (Y / factor, X / factor), clean)."""
+    blurred = gaussian_filter(clean, rng.uniform(0.3, 0.6) * factor)
+    return add_noise(bin_down(blurred, factor), rng), clean
+
+
+SUPER_RESOLVE = Task(
+    name="super_resolve",
+    title="Super-resolution",
+    hint="Makes an image with 2 or 4 times as many pixels along Y and X, placed exactly over its source.",
+    answer="image",
+    models={"em-superres-x2": 2, "em-superres-x4": 4},
+    corrupt=corrupt,
+)
