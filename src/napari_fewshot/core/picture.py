@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -90,11 +90,11 @@ class Picture:
 
     def plane_indices(self) -> Iterator[PlaneIndex]:
         """Indices of all walked planes into the leading axes of ``data``, last axis fastest."""
-        ranges = [
-            (self.channel,) if self._is_fixed(a) else range(n)
+        ranges: list[Iterable[int]] = [
+            (self.channel,) if a == "C" and self.channel is not None else range(n)
             for a, n in zip(self.leading, self.data.shape[: len(self.leading)], strict=True)
         ]
-        return product(*ranges)  # type: ignore[arg-type]
+        return product(*ranges)
 
     def result_index(self, index: PlaneIndex) -> PlaneIndex:
         """Where plane ``index`` stands in an array of shape ``self.shape``."""

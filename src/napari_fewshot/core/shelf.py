@@ -197,12 +197,16 @@ class Shelf:
                     (Path(folder) / name).write_bytes(archive.read(name))
                 return self.add(read_model(folder))
         except (zipfile.BadZipFile, KeyError, OSError) as error:
-            raise ModelError(f"{source} is not an exported model ({error}): choose a model folder or zip file") from None
+            raise ModelError(
+                f"{source} is not an exported model ({error}): choose a model folder or zip file"
+            ) from None
 
     def _own(self, name: str) -> Path:
         folder = self.folder_of(name)
         if folder.parent != self.root:
-            raise ModelError(f"'{name}' comes with the plugin and cannot be changed: fine-tune it to get a version of your own")
+            raise ModelError(
+                f"'{name}' comes with the plugin and cannot be changed: fine-tune it to get a version of your own"
+            )
         return folder
 
     def _remove(self, folder: Path) -> None:
@@ -230,4 +234,6 @@ def _storage(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {target} ({error.strerror or error}): free some space or choose another folder") from error
+        raise StorageError(
+            f"cannot write {target} ({error.strerror or error}): free some space or choose another folder"
+        ) from error

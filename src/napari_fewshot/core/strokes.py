@@ -82,14 +82,18 @@ class Painting:
     def check(self) -> None:
         """Raise StrokesError unless at least two classes are painted."""
         if not self.planes or self.n_painted == 0:
-            raise StrokesError("nothing is painted yet: paint a few strokes of at least two classes (0 means not painted)")
+            raise StrokesError(
+                "nothing is painted yet: paint a few strokes of at least two classes (0 means not painted)"
+            )
         if len(self.classes) < 2:
             raise StrokesError(
                 f"only class {self.classes[0]} is painted: paint at least one stroke of a second class "
                 "(background is a class too)"
             )
         if all(p.intensity.is_flat for p in self.planes if len(p.strokes)):
-            raise StrokesError("the painted image is constant, there is nothing to tell classes apart: choose another layer")
+            raise StrokesError(
+                "the painted image is constant, there is nothing to tell classes apart: choose another layer"
+            )
 
 
 def painting_of(images: Sequence[np.ndarray], painted: Sequence[np.ndarray]) -> Painting:
@@ -105,7 +109,9 @@ def painting_of(images: Sequence[np.ndarray], painted: Sequence[np.ndarray]) -> 
         if image.shape != labels.shape:
             raise StrokesError(f"the strokes have shape {labels.shape}, the image {image.shape}: they must be equal")
         if labels.dtype.kind not in "bui":
-            raise StrokesError(f"the strokes hold {labels.dtype} values: use integers, 0 = not painted, k >= 1 = class k")
+            raise StrokesError(
+                f"the strokes hold {labels.dtype} values: use integers, 0 = not painted, k >= 1 = class k"
+            )
         if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
             raise StrokesError("the strokes hold negative values: use 0 = not painted, k >= 1 = class k")
         strokes = Strokes.of_plane(labels)

@@ -46,9 +46,7 @@ def plan_tiles(shape: tuple[int, int], tile_px: int, halo_px: int, align_px: int
     """
     halo_px = -(-halo_px // align_px) * align_px
     rows, columns = (_cuts(n, tile_px, align_px) for n in shape)
-    return [
-        Tile((y, x), (_grown(y, halo_px, shape[0]), _grown(x, halo_px, shape[1]))) for y in rows for x in columns
-    ]
+    return [Tile((y, x), (_grown(y, halo_px, shape[0]), _grown(x, halo_px, shape[1]))) for y in rows for x in columns]
 
 
 def paste(result: np.ndarray, tile: Tile, values: np.ndarray, factor: int = 1) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from napari_fewshot.core.card import ClassLabel
+from napari_fewshot.core.card import ClassLabel, ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import picture_of
@@ -22,10 +22,11 @@ from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import FeatureCache
 from napari_fewshot.engine.pretrain import curve
 from napari_fewshot.engine.restore import OnImages, Pair
-from napari_fewshot.engine.segment import OnStrokes
+from napari_fewshot.engine.segment import OnStrokes, solver_of
 from napari_fewshot.tasks import TASKS
 
-COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")  # Tol's bright, safe for colour blind
+# Tol's bright scheme, told apart with any colour vision
+COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
 
 def fine_tune_segment(
@@ -66,7 +67,7 @@ def fine_tune_segment(
     objective = OnStrokes(network, painting, seed, cache or FeatureCache())
     schedule = Schedule(budget, rate=3e-4, warm_steps=5, average=0.9)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
-    head = objective.solve(fitted.module)  # type: ignore[arg-type]
+    head = objective.solve(fitted.module)
     painting = objective.painting
     tuned = _with_head(fitted, painting, head.weight, head.bias)
     scores = {} if head.score is None else {"held-out stroke IoU": round(head.score, 4)}
@@ -99,23 +100,26 @@ def fine_tune_restore(
     schedule = Schedule(budget, rate=2e-4, warm_steps=10, average=0.95)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
     scores = {} if fitted.best is None else {"held-out error removed": round(fitted.best, 4)}
-    return _finished(generator, generator.card, fitted.module, fitted, scores, seed)  # type: ignore[arg-type]
+    return _finished(generator, generator.card, fitted.module, fitted, scores, seed)
 
 
 def _check_task(generator: Generator, answer: str) -> None:
     if TASKS[generator.card.task].answer != answer:
         wanted = "a segmentation" if answer == "classes" else "a restoration"
-        raise ModelError(f"'{generator.card.name}' does {TASKS[generator.card.task].title.lower()}: choose {wanted} model")
+        raise ModelError(
+            f"'{generator.card.name}' does {TASKS[generator.card.task].title.lower()}: choose {wanted} model"
+        )
 
 
 def _headless(network: Network) -> Network:
     """A copy whose head is not fitted, so that its state fits whatever is painted."""
     network = copy.deepcopy(network)
-    network.head.weight, network.head.bias = network.head.weight[:0], network.head.bias[:0]  # type: ignore[index, assignment, operator]
+    head = solver_of(network)
+    head.fill(head.weight[:0], head.bias[:0])
     return network
 
 
-def _with_head(fitted: Fitted, painting: Painting, weight: torch.Tensor, bias: torch.Tensor) -> Network:
+def _with_head(fitted: Fitted[Network], painting: Painting, weight: torch.Tensor, bias: torch.Tensor) -> Network:
     """The network whose class k + 1 is painted class k + 1; classes between the painted ones that nobody painted never win."""
     network = fitted.module
     n_classes = max(painting.classes)
@@ -123,22 +127,23 @@ def _with_head(fitted: Fitted, painting: Painting, weight: torch.Tensor, bias: t
     full_weight = weight.new_zeros(n_classes, weight.shape[1])
     full_bias = weight.new_full((n_classes,), -1e4)
     full_weight[rows], full_bias[rows] = weight, bias
-    network.head.weight, network.head.bias = full_weight, full_bias  # type: ignore[union-attr, assignment]
-    return network  # type: ignore[return-value]
+    solver_of(network).fill(full_weight, full_bias)
+    return network
 
 
 def _class_labels(painting: Painting) -> tuple[ClassLabel, ...]:
     names = dict(enumerate(painting.class_names, start=1))
     return tuple(
-        ClassLabel(names.get(k, f"class {k}"), COLORS[(k - 1) % len(COLORS)]) for k in range(1, max(painting.classes) + 1)
+        ClassLabel(names.get(k, f"class {k}"), COLORS[(k - 1) % len(COLORS)])
+        for k in range(1, max(painting.classes) + 1)
     )
 
 
 def _finished(
-    parent: Generator, card: object, network: Network, fitted: Fitted, scores: dict[str, float], seed: int
+    parent: Generator, card: ModelCard, network: Network, fitted: Fitted[Network], scores: dict[str, float], seed: int
 ) -> Generator:
     card = stamp(
-        card,  # type: ignore[arg-type]
+        card,
         parent=parent.card.id or None,
         steps=fitted.steps,
         seconds=round(fitted.seconds, 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +20,16 @@ from napari_fewshot.engine.listen import Listener
 LOOK_SHARE = 3.0  # looks take at most a quarter of the time
 
 
-class Objective(Protocol):
+M = TypeVar("M", bound=nn.Module)
+
+
+class Objective(Protocol[M]):
     """What is learned; the loop knows how."""
 
-    module: nn.Module
+    @property
+    def module(self) -> M:
+        """What is trained."""
+        ...
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Terms of one step, already weighted; their sum is minimised."""
@@ -37,11 +43,11 @@ class Objective(Protocol):
         """Take up what the user changed (new strokes); True when scores so far no longer compare."""
         ...
 
-    def score(self, module: nn.Module) -> float | None:
+    def score(self, module: M) -> float | None:
         """Quality of averaged weights on what was held out, higher is better; None when it cannot be judged."""
         ...
 
-    def show(self, module: nn.Module, listener: Listener) -> None:
+    def show(self, module: M, listener: Listener) -> None:
         """Send a preview if one is wanted."""
         ...
 
@@ -74,10 +80,10 @@ class Schedule:
 
 
 @dataclass
-class Fitted:
+class Fitted(Generic[M]):
     """What came of it: the averaged, best weights are in ``module``."""
 
-    module: nn.Module
+    module: M
     steps: int = 0
     seconds: float = 0.0
     best: float | None = None
@@ -86,8 +92,12 @@ class Fitted:
 
 
 def fit(
-    objective: Objective, schedule: Schedule, listener: Listener, rng: np.random.Generator, started: float | None = None
-) -> Fitted:
+    objective: Objective[M],
+    schedule: Schedule,
+    listener: Listener,
+    rng: np.random.Generator,
+    started: float | None = None,
+) -> Fitted[M]:
     """Train until the budget is spent or the listener stops it, and return the best averaged weights.
 
     Parameters
@@ -103,14 +113,16 @@ def fit(
     return _Loop(objective, schedule, listener, rng, started or time.perf_counter()).run()
 
 
-class _Loop:
+class _Loop(Generic[M]):
     """State of one training; guards that ``best`` is never replaced by worse."""
 
     def __init__(
-        self, objective: Objective, schedule: Schedule, listener: Listener, rng: np.random.Generator, started: float
+        self, objective: Objective[M], schedule: Schedule, listener: Listener, rng: np.random.Generator, started: float
     ) -> None:
-        self.objective, self.schedule, self.listener, self.rng, self.started = objective, schedule, listener, rng, started
-        self.average = AveragedModel(objective.module, multi_avg_fn=get_ema_multi_avg_fn(schedule.average), use_buffers=True)
+        self.objective, self.schedule, self.listener = objective, schedule, listener
+        self.rng, self.started = rng, started
+        decay = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(objective.module, multi_avg_fn=decay, use_buffers=True)
         self.rate = schedule.rate
         self.optimizer = self._new_optimizer()
         self.fitted = Fitted(copy.deepcopy(objective.module))
@@ -118,7 +130,7 @@ class _Loop:
         self.look_cost_s = 0.0
         self.recoveries = 0
 
-    def run(self) -> Fitted:
+    def run(self) -> Fitted[M]:
         self._look()
         while not self._is_over():
             if self.objective.listen(self.listener):
@@ -167,7 +179,7 @@ class _Loop:
     def _look(self) -> None:
         """Score the averaged weights, keep them when they are the best so far, show them when asked."""
         began = time.perf_counter()
-        module = self.average.module if self.fitted.steps else self.objective.module
+        module: M = self.average.module if self.fitted.steps else self.objective.module  # type: ignore[assignment]
         score = self.objective.score(module)
         if score is None or self.fitted.best is None or score >= self.fitted.best:
             self.fitted.best = score
@@ -201,15 +213,15 @@ class _Loop:
     def _report(self, values: dict[str, float]) -> None:
         seconds, done = time.perf_counter() - self.started, self._share_done()
         left = seconds * (1 - done) / done if done > 0 else None
-        self.listener.progress(
-            self.fitted.steps, self.schedule.budget.steps, seconds, left, values, self.fitted.best
-        )
+        self.listener.progress(self.fitted.steps, self.schedule.budget.steps, seconds, left, values, self.fitted.best)
 
     def _recover(self) -> None:
         """The loss is not a number: go back to the best weights with half the rate."""
         self.recoveries += 1
         if self.recoveries > 8:
-            raise ComputeError("the training keeps diverging: check the image for extreme values, or start from another model")
+            raise ComputeError(
+                "the training keeps diverging: check the image for extreme values, or start from another model"
+            )
         self.objective.module.load_state_dict(self.fitted.module.state_dict())
         self.average.module.load_state_dict(self.fitted.module.state_dict())
         self.rate /= 2

@@ -15,7 +15,7 @@ import torch
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
 from napari_fewshot.core.shelf import ModelFile, write_model
-from napari_fewshot.engine.device import choose_device
+from napari_fewshot.engine.device import choose_device, place
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.network import Network
 
@@ -34,7 +34,7 @@ class Generator:
     def __init__(self, card: ModelCard, network: Network, device: str = "cpu") -> None:
         self.card = card
         self.device = device
-        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.network = place(network, device).eval()
 
     @classmethod
     def from_file(cls, model: ModelFile, device: str = "cpu") -> Generator:
@@ -51,7 +51,9 @@ class Generator:
         try:
             tensors = safetensors.torch.load(model.weights)
         except (safetensors.SafetensorError, ValueError) as error:
-            raise ModelError(f"the weights of '{model.card.name}' are no safetensors ({error}): export the model again") from None
+            raise ModelError(
+                f"the weights of '{model.card.name}' are no safetensors ({error}): export the model again"
+            ) from None
         network = Network.of_card(model.card)
         try:
             network.load_state_dict({k: v.float() for k, v in tensors.items()})

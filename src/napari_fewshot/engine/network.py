@@ -33,7 +33,7 @@ class Network(nn.Module):
         self, net: dict[str, Any], zooms: tuple[int, ...], answer: str, factor: int = 1, n_classes: int = 0
     ) -> None:
         super().__init__()
-        self.backbone: Any = build_net(net)
+        self.backbone = build_net(net)
         self.zooms = zooms
         self.factor = factor
         widths = self.backbone.widths
@@ -53,7 +53,9 @@ class Network(nn.Module):
             Unknown task or network.
         """
         if card.task not in TASKS:
-            raise ModelError(f"the model does the task '{card.task}', known are {', '.join(TASKS)}: update napari-fewshot")
+            raise ModelError(
+                f"the model does the task '{card.task}', known are {', '.join(TASKS)}: update napari-fewshot"
+            )
         return cls(card.net, card.zooms, TASKS[card.task].answer, card.factor, card.n_classes)
 
     @property

@@ -60,8 +60,8 @@ class Samples:
 
     def thinned(self, per_class: int) -> Samples:
         """At most about ``per_class`` pixels of each class, evenly taken."""
-        keep = [(self.y == k).nonzero()[:, 0] for k in self.y.unique()]
-        kept = torch.cat([k[:: max(1, len(k) // per_class)] for k in keep])
+        of_class = [(self.y == k).nonzero()[:, 0] for k in range(int(self.y.max()) + 1)]
+        kept = torch.cat([k[:: max(1, len(k) // per_class)] for k in of_class])
         return Samples(self.x[kept], self.y[kept], self.fold[kept])
 
 

@@ -81,7 +81,7 @@ def crop(image: np.ndarray, side_px: int, rng: Rng) -> np.ndarray:
 
 def turned(image: np.ndarray, rng: Rng) -> np.ndarray:
     """One of the eight symmetries of the square, on the last two axes."""
-    image = np.rot90(image, rng.integers(4), axes=(-2, -1))
+    image = np.rot90(image, int(rng.integers(4)), axes=(-2, -1))
     return np.ascontiguousarray(image[..., ::-1] if rng.random() < 0.5 else image)
 
 

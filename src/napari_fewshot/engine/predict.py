@@ -73,7 +73,9 @@ def predict_plane(
                 return _tiled(generator, plane, intensity, confidence, listener, tile_px)
         except MemoryError as error:
             if tile_px <= SMALLEST_TILE_PX:
-                raise ComputeError("out of memory even with the smallest tile: close other programs or choose the CPU") from error
+                raise ComputeError(
+                    "out of memory even with the smallest tile: close other programs or choose the CPU"
+                ) from error
             tile_px = max(SMALLEST_TILE_PX, tile_px // 2)
             listener.note(f"out of memory: going on with tiles of {tile_px} px")
 
@@ -84,9 +86,11 @@ def _tiled(
     factor, network = generator.card.factor, generator.network
     shape = plane.shape[0] * factor, plane.shape[1] * factor
     is_classes = isinstance(network.head, ClassesHead)
-    values = np.empty(shape, np.min_scalar_type(generator.card.n_classes) if is_classes else _restored_dtype(plane.dtype))
+    values = np.empty(
+        shape, np.min_scalar_type(generator.card.n_classes) if is_classes else _restored_dtype(plane.dtype)
+    )
     sure = np.empty(shape, np.float32) if confidence else None
-    for tile in plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px):  # type: ignore[arg-type]
+    for tile in plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px):
         if listener.stopped():
             raise StopRequested
         unit = intensity.to_unit(plane[tile.outer])

@@ -14,14 +14,14 @@ from torch import Tensor
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import Picture
-from napari_fewshot.engine.device import choose_device
+from napari_fewshot.engine.device import choose_device, place
 from napari_fewshot.engine.fit import Fitted, Schedule, fit
 from napari_fewshot.engine.generator import Generator, stamp
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.pretexts.episodic import Episodic, LabelledSet
-from napari_fewshot.engine.pretexts.restore import Restore
+from napari_fewshot.engine.pretexts.restore import Restore, Restorers
 from napari_fewshot.tasks import TASKS
 
 NET = {"name": "residual-unet", "widths": [16, 32, 64, 128]}
@@ -76,15 +76,15 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     if "restore" in recipe.pretexts:
         share = RESTORE_SHARE if "episodic" in recipe.pretexts else 1.0
         restore = Restore(NET, patches, held_out, device=device)
-        fitted = fit(restore, _schedule(share * recipe.seconds), listener, rng)
-        cards += _save_restorers(recipe, restore, fitted, out)
-        start = fitted.module.backbone.state_dict()  # type: ignore[union-attr, operator]
+        restored = fit(restore, _schedule(share * recipe.seconds), listener, rng)
+        cards += _save_restorers(recipe, restore, restored, out)
+        start = restored.module.backbone.state_dict()
     if "episodic" in recipe.pretexts and not listener.stopped():
         share = 1 - RESTORE_SHARE if "restore" in recipe.pretexts else 1.0
         episodic = Episodic(NET, patches, held_out, recipe.labelled, start=start, device=device)
         fitted = fit(episodic, _schedule(share * recipe.seconds), listener, rng)
         card = _card(recipe, "em-segment", "segment", fitted, {"episode mean IoU": fitted.best or 0.0})
-        cards.append(Generator(card, fitted.module, "cpu").save(out / card.name))  # type: ignore[arg-type]
+        cards.append(Generator(card, place(fitted.module, "cpu")).save(out / card.name))
     return cards
 
 
@@ -92,7 +92,7 @@ def _schedule(seconds: float) -> Schedule:
     return Schedule(Budget(seconds=seconds), rate=1e-3, warm_steps=200, average=0.998, look_s=120)
 
 
-def _save_restorers(recipe: Recipe, restore: Restore, fitted: Fitted, out: Path) -> list[ModelCard]:
+def _save_restorers(recipe: Recipe, restore: Restore, fitted: Fitted[Restorers], out: Path) -> list[ModelCard]:
     errors = restore.errors(fitted.module)
     cards = []
     for model in restore.module.heads:
@@ -104,17 +104,15 @@ def _save_restorers(recipe: Recipe, restore: Restore, fitted: Fitted, out: Path)
     return cards
 
 
-def _states(module: Any, model: str) -> dict[str, Tensor]:
+def _states(module: Restorers, model: str) -> dict[str, Tensor]:
     backbone = {f"backbone.{k}": v for k, v in module.backbone.state_dict().items()}
     return backbone | {f"head.{k}": v for k, v in module.heads[model].state_dict().items()}
 
 
-def _card(recipe: Recipe, name: str, task: str, fitted: Fitted, scores: dict[str, float]) -> ModelCard:
+def _card(recipe: Recipe, name: str, task: str, fitted: Fitted[Any], scores: dict[str, float]) -> ModelCard:
     card = ModelCard(name, task, NET, factor=TASKS[task].models[name], zooms=TASKS[task].zooms)
     card = replace(card, data=recipe.data, command=recipe.command, licence=recipe.licence, seed=recipe.seed)
-    return stamp(
-        card, steps=fitted.steps, seconds=round(fitted.seconds, 1), scores=scores, losses=curve(fitted.losses)
-    )
+    return stamp(card, steps=fitted.steps, seconds=round(fitted.seconds, 1), scores=scores, losses=curve(fitted.losses))
 
 
 def curve(losses: Sequence[float]) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.intensity import Intensity
@@ -51,10 +51,11 @@ class OnImages:
 
     def __init__(self, generator: Generator, pairs: Sequence[Pair], seed: int) -> None:
         self.generator = generator
-        self.module: Network = copy.deepcopy(generator.network)
+        self.module = copy.deepcopy(generator.network)
         self.factor = generator.card.factor
         self.batch = BATCH
-        self.crop_px = max(generator.network.align_px, CROP_PX // generator.network.align_px * generator.network.align_px)
+        align_px = generator.network.align_px
+        self.crop_px = CROP_PX // align_px * align_px
         self.sources = [self._source(image, target) for image, target in pairs]
         rng = np.random.default_rng(seed)
         self.held_out = self._stack([self._crop(rng, held_out=True) for _ in range(N_HELD_OUT)])
@@ -72,14 +73,13 @@ class OnImages:
         return False
 
     @torch.inference_mode()
-    def score(self, module: nn.Module) -> float | None:
+    def score(self, module: Network) -> float | None:
         """Share of the input's L1 error that is gone in the held-out rows; 1 is perfect, below 0 is harm."""
         return 1 - float(F.l1_loss(module(self.held_out[0]), self.held_out[1])) / max(self.untouched, 1e-6)
 
-    def show(self, module: nn.Module, listener: Listener) -> None:
+    def show(self, module: Network, listener: Listener) -> None:
         view = listener.view()
         if view is not None:
-            assert isinstance(module, Network)
             shown = Generator(self.generator.card, module, self.generator.device)
             values, sure = predict_plane(shown, view.image, intensity=view.intensity, confidence=view.confidence)
             listener.preview(view, values, self.factor, sure)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_fewshot.core.job import View
 from napari_fewshot.core.strokes import PaintedPlane, Painting
@@ -54,10 +54,11 @@ class OnStrokes:
     """
 
     def __init__(self, network: Network, painting: Painting, seed: int, cache: FeatureCache) -> None:
-        self.module: Network = copy.deepcopy(network)
+        self.module = copy.deepcopy(network)
         self.module.head.requires_grad_(False)
         self.pretrained = [p.detach().clone() for p in network.backbone.parameters()]
         self.seed, self.cache = seed, cache
+        self.solved: tuple[tuple[float, ...], Head] | None = None
         self._take(painting)
 
     def solve(self, module: Network) -> Head:
@@ -68,7 +69,7 @@ class OnStrokes:
         return self.solved[1]
 
     def _solve(self, module: Network) -> Head:
-        solver = _solver(module)
+        solver = solver_of(module)
         self.samples = sample(module, self.painting, self.cache, self.seed)
         judged = self.samples.thinned(JUDGED_PER_CLASS)
         scores = [held_out_score(solver, judged, self.n_classes, s) for s in STRENGTHS]
@@ -78,11 +79,11 @@ class OnStrokes:
         return Head(weight, bias, scores[best])
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        solver, samples = _solver(self.module), self.samples
+        solver, samples = solver_of(self.module), self.samples
         asked_fold = int(rng.integers(1, N_FOLDS))
         plane, yx, y = self._query(asked_fold, rng)
         given = (samples.fold != 0) & (samples.fold != asked_fold)
-        if len(samples.y[given].unique()) < self.n_classes:
+        if not _has_all(samples.y[given], self.n_classes):
             given = samples.fold != 0
         weight, bias = solver.solve(samples.x[given], samples.y[given], self.n_classes)
         x, shape = self._two_contrasts(plane, rng)
@@ -107,13 +108,11 @@ class OnStrokes:
         self._take(painting)
         return True
 
-    def score(self, module: nn.Module) -> float | None:
-        assert isinstance(module, Network)
+    def score(self, module: Network) -> float | None:
         return self.solve(module).score
 
-    def show(self, module: nn.Module, listener: Listener) -> None:
+    def show(self, module: Network, listener: Listener) -> None:
         """Segment the view with the head for all strokes."""
-        assert isinstance(module, Network)
         view = listener.view()
         if view is not None:
             listener.preview(view, *self.segment_view(module, view, self.solve(module)))
@@ -127,7 +126,7 @@ class OnStrokes:
         for tile in plan_tiles((h, w), 512, module.halo_px, module.align_px):
             maps = self.cache.maps_of(module, view.key, view.image, view.intensity, tile)
             with torch.no_grad():
-                logits = _solver(module).scores(maps, padded_shape(tile, module), head.weight, head.bias)[0]
+                logits = solver_of(module).scores(maps, padded_shape(tile, module), head.weight, head.bias)[0]
             logits = logits[(slice(None), *tile.keep())]
             values[tile.inner] = classes[logits.argmax(0).cpu().numpy()]
             if sure is not None:
@@ -139,7 +138,7 @@ class OnStrokes:
 
     def _take(self, painting: Painting) -> None:
         self.painting = painting
-        self.solved: tuple[tuple[float, ...], Head] | None = None
+        self.solved = None
         self.n_classes = len(painting.classes)
         classes = np.array(painting.classes)
         self.folds = [
@@ -171,25 +170,33 @@ class OnStrokes:
         """The crop and the crop as another microscope would show it, (2, 1, Y, X), and the padded (Y, X)."""
         unit = plane.intensity.to_unit(plane.image)
         device = str(self.samples.x.device)
-        x = torch.cat([pad_to_grid(u, self.module.align_px, device) for u in (unit, recontrasted(unit, rng, invert=0.0))])
+        x = torch.cat(
+            [pad_to_grid(u, self.module.align_px, device) for u in (unit, recontrasted(unit, rng, invert=0.0))]
+        )
         return x, (x.shape[2], x.shape[3])
 
 
 def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, strength: float) -> float | None:
     """Mean IoU on the strokes of fold 0 of a head solved on the others; None when either lacks a class."""
     out = samples.fold == 0
-    if len(samples.y[out].unique()) < n_classes or len(samples.y[~out].unique()) < n_classes:
+    if not (_has_all(samples.y[out], n_classes) and _has_all(samples.y[~out], n_classes)):
         return None
     with torch.no_grad():
         weight, bias = solver.solve(samples.x[~out], samples.y[~out], n_classes, strength)
         found, true = (samples.x[out] @ weight.T + bias).argmax(1), samples.y[out]
-    share = 1.0 / torch.bincount(true, minlength=n_classes).float()  # every class counts as if equally much were painted
+    # every class counts as if equally much of it were painted
+    share = 1.0 / torch.bincount(true, minlength=n_classes).float()
     confusion = torch.zeros(n_classes, n_classes, device=true.device)
     confusion.index_put_((true, found), share[true], accumulate=True)
     hit = confusion.diagonal()
     return float((hit / (confusion.sum(0) + confusion.sum(1) - hit)).mean())
 
 
-def _solver(module: Network) -> ClassesHead:
+def _has_all(y: Tensor, n_classes: int) -> bool:
+    return bool((torch.bincount(y, minlength=n_classes) > 0).all())
+
+
+def solver_of(module: Network) -> ClassesHead:
+    """The closed-form head of a segmentation network."""
     assert isinstance(module.head, ClassesHead)
     return module.head

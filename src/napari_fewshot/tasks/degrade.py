@@ -45,7 +45,9 @@ def background_field(shape: tuple[int, int], rng: Rng) -> np.ndarray:
     field *= rng.uniform(0.05, 0.2) / (field.std() + 1e-6)
     for _ in range(rng.integers(0, 4)):
         cy, cx, width = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0.15, 0.7)
-        field = field + rng.choice([-1, 1]) * rng.uniform(0.1, 0.35) * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * width**2))
+        field = field + rng.choice([-1, 1]) * rng.uniform(0.1, 0.35) * np.exp(
+            -((y - cy) ** 2 + (x - cx) ** 2) / (2 * width**2)
+        )
     if rng.random() < 0.3:
         field = field + _stripes(shape[0], rng)[:, None] * np.linspace(1, rng.uniform(0.3, 1), shape[1])[None]
     elif rng.random() < 0.3:

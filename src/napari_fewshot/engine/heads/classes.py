@@ -34,6 +34,10 @@ class ClassesHead(nn.Module):
     def is_fitted(self) -> bool:
         return len(self.bias) > 0
 
+    def fill(self, weight: Tensor, bias: Tensor) -> None:
+        """Take over a solved head; (K, D) and (K,), K = 0 empties it."""
+        self.weight, self.bias = weight, bias
+
     def solve(self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0) -> tuple[Tensor, Tensor]:
         """Fit on painted pixels.
 

@@ -25,8 +25,8 @@ class ImageHead(nn.Module):
         self.factor = factor
         self.join = nn.Conv2d(channels * n_zooms, 2 * channels, 1)
         self.out = nn.Conv2d(2 * channels, factor**2, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, finest: list[Tensor], x: Tensor) -> Tensor:
         """Finest maps per zoom [(B, C, Y / z, X / z)] and input (B, 1, Y, X) -> (B, 1, Y * factor, X * factor)."""

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_fewshot.engine.nets.backbone import Backbone
+
 
 class PixelGroupNorm(nn.Module):
     """Group norm (one group) whose statistics are those of one pixel's channels.
@@ -42,7 +44,7 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
-class ResidualUNet(nn.Module):
+class ResidualUNet(Backbone):
     """U-Net of residual blocks with added (not concatenated) skips.
 
     Parameters
@@ -64,18 +66,15 @@ class ResidualUNet(nn.Module):
 
     @property
     def align_px(self) -> int:
-        """Y and X of the input must be multiples of this."""
         return int(2 ** (len(self.widths) - 1))
 
     @property
     def radius_px(self) -> int:
-        """Pixels beyond which the input cannot change an output pixel; `tests/engine/test_nets.py` measures it."""
         levels = len(self.widths)
         blocks = sum(2 * 2**level for level in range(levels)) + sum(2 * 2**level for level in range(levels - 1))
         return 1 + blocks + self.align_px - 1
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 1, Y, X) -> [(B, widths[l], Y / 2**l, X / 2**l) for each level l]."""
         skips = []
         x = self.stem(x)
         for level, block in enumerate(self.encoder):

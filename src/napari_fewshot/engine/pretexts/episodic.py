@@ -10,10 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, gaussian_laplace
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.simulate import Brush, simulate_strokes
+from napari_fewshot.engine.device import place
 from napari_fewshot.engine.heads.classes import ClassesHead, features_at
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.network import Network
@@ -66,7 +67,7 @@ class Episodic:
         self, net: dict[str, Any], patches: Patches, held_out: Patches, labelled: Sequence[LabelledSet] = (),
         batch: int = 2, start: dict[str, Tensor] | None = None, device: str = "cpu",
     ) -> None:  # fmt: skip
-        self.module: Network = Network(net, TASKS["segment"].zooms, "classes").to(device, memory_format=torch.channels_last)
+        self.module = place(Network(net, TASKS["segment"].zooms, "classes"), device)
         if start is not None:
             self.module.backbone.load_state_dict(start)
         self.patches, self.labelled, self.batch, self.device = patches, labelled, batch, device
@@ -75,9 +76,9 @@ class Episodic:
         self.validation += [self._draw(rng) for _ in range(8)]
 
     def losses(self, rng: Rng) -> dict[str, Tensor]:
-        logits = [self._answer(self.module, e := self._draw(rng)) + (e,) for _ in range(self.batch)]
-        pixels = torch.stack([F.cross_entropy(a, t, ignore_index=-1) for a, t, _ in logits]).mean()
-        overlap = torch.stack([1 - _soft_iou(a, t) for a, t, _ in logits]).mean()
+        answers = [self._answer(self.module, self._draw(rng)) for _ in range(self.batch)]
+        pixels = torch.stack([F.cross_entropy(logits, truth, ignore_index=-1) for logits, truth in answers]).mean()
+        overlap = torch.stack([1 - _soft_iou(logits, truth) for logits, truth in answers]).mean()
         return {"pixels": pixels, "overlap": overlap}
 
     def after_step(self) -> None:
@@ -87,20 +88,20 @@ class Episodic:
         return False
 
     @torch.inference_mode()
-    def score(self, module: nn.Module) -> float | None:
+    def score(self, module: Network) -> float | None:
         """Mean IoU over all pixels of both views of fixed episodes."""
         return float(np.mean([_hard_iou(*self._answer(module, e)) for e in self.validation]))
 
-    def show(self, module: nn.Module, listener: Listener) -> None:
+    def show(self, module: Network, listener: Listener) -> None:
         pass
 
     def shrink(self) -> bool:
         self.batch //= 2
         return self.batch >= 1
 
-    def _answer(self, module: nn.Module, episode: Episode) -> tuple[Tensor, Tensor]:
+    def _answer(self, module: Network, episode: Episode) -> tuple[Tensor, Tensor]:
         """Logits (2, K, Y, X) of both views and their classes (2, Y, X)."""
-        assert isinstance(module, Network) and isinstance(module.head, ClassesHead)
+        assert isinstance(module.head, ClassesHead)
         x = torch.from_numpy(episode.views[:, None]).to(self.device, memory_format=torch.channels_last)
         truth = torch.from_numpy(episode.truth.astype(np.int64) - 1).to(self.device)
         features = module.features(x)
@@ -112,7 +113,7 @@ class Episodic:
 
     def _draw(self, rng: Rng) -> Episode:
         if len(self.labelled) and rng.random() < 0.6:
-            episode = _from_labels(self.labelled[rng.integers(len(self.labelled))], rng)
+            episode = _from_labels(self.labelled[int(rng.integers(len(self.labelled)))], rng)
             if episode is not None:
                 return episode
         return _from_clusters(self.patches, rng)
@@ -164,7 +165,9 @@ def _clusters(patch: np.ndarray, n: int, rng: Rng) -> np.ndarray:
     centres = values[rng.choice(len(values), n, replace=False)]
     for _ in range(6):
         nearest = ((values[::7, None] - centres) ** 2).sum(-1).argmin(1)
-        centres = np.stack([values[::7][nearest == k].mean(0) if np.any(nearest == k) else centres[k] for k in range(n)])
+        centres = np.stack(
+            [values[::7][nearest == k].mean(0) if np.any(nearest == k) else centres[k] for k in range(n)]
+        )
     classes = ((values[:, None] - centres) ** 2).sum(-1).argmin(1).reshape(patch.shape)
     return (classes + 1).astype(np.float32)
 

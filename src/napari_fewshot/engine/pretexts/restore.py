@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.engine.device import place
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.nets import build_net
@@ -27,7 +28,7 @@ class Restorers(nn.Module):
 
     def __init__(self, net: dict[str, Any]) -> None:
         super().__init__()
-        self.backbone: Any = build_net(net)
+        self.backbone = build_net(net)
         self.heads = nn.ModuleDict(
             {
                 model: ImageHead(self.backbone.widths[0], len(task.zooms), factor)
@@ -41,7 +42,7 @@ class Restorers(nn.Module):
     def forward(self, x: Tensor, model: str) -> Tensor:
         """(B, 1, Y, X) -> (B, 1, Y * factor, X * factor)."""
         finest = [self.backbone(x if z == 1 else F.avg_pool2d(x, z))[0] for z in self.zooms[model]]
-        return self.heads[model](finest, x)  # type: ignore[no-any-return]
+        return self.heads[model](finest, x)
 
 
 class Restore:
@@ -63,9 +64,10 @@ class Restore:
         self, net: dict[str, Any], patches: Patches, held_out: Patches, batch: int = 4, adversarial: float = 1.0,
         device: str = "cpu",
     ) -> None:  # fmt: skip
-        self.module: Restorers = Restorers(net).to(device, memory_format=torch.channels_last)
+        self.module = place(Restorers(net), device)
+        self.factors = {model: factor for task in TASKS.values() for model, factor in task.models.items()}
         self.patches, self.batch, self.adversarial, self.device = patches, batch, adversarial, device
-        self.judge = PatchDiscriminator().to(device, memory_format=torch.channels_last)
+        self.judge = place(PatchDiscriminator(), device)
         self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.shown: tuple[Tensor, Tensor, Tensor] | None = None
         self.step = 0
@@ -75,7 +77,7 @@ class Restore:
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         model = list(self.module.heads)[self.step % len(self.module.heads)]
         self.step += 1
-        given, target = self._draw(model, self.patches, self.batch * self.module.heads[model].factor, rng)
+        given, target = self._draw(model, self.patches, self.batch * self.factors[model], rng)
         answer = self.module(given, model)
         terms = {"l1": L1_WEIGHT * F.l1_loss(answer, target)}
         if self.adversarial:
@@ -96,16 +98,16 @@ class Restore:
         return False
 
     @torch.inference_mode()
-    def score(self, module: nn.Module) -> float | None:
+    def score(self, module: Restorers) -> float | None:
         """Minus the mean L1 on patches of held-out planes, over all models."""
         return -float(np.mean(list(self.errors(module).values())))
 
     @torch.inference_mode()
-    def errors(self, module: nn.Module) -> dict[str, float]:
+    def errors(self, module: Restorers) -> dict[str, float]:
         """L1 on held-out patches for each model."""
         return {m: float(F.l1_loss(module(x, m), y)) for m, (x, y) in self.validation.items()}
 
-    def show(self, module: nn.Module, listener: Listener) -> None:
+    def show(self, module: Restorers, listener: Listener) -> None:
         pass
 
     def shrink(self) -> bool:

@@ -1,0 +1,142 @@
+"""Fine-tuning learns from few strokes, says what is wrong with them, and is repeatable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_fewshot.core.errors import ModelError, PictureError, StrokesError
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.job import Budget, View
+from napari_fewshot.core.simulate import simulate_strokes
+from napari_fewshot.core.strokes import Painting, painting_of
+from napari_fewshot.engine.fine_tune import fine_tune_restore, fine_tune_segment
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.listen import Silent
+from napari_fewshot.engine.predict import predict_plane
+
+Sample = tuple[np.ndarray, np.ndarray]
+
+
+def mean_iou(found: np.ndarray, truth: np.ndarray) -> float:
+    classes = np.unique(truth)
+    return float(np.mean([np.sum((found == k) & (truth == k)) / np.sum((found == k) | (truth == k)) for k in classes]))
+
+
+def painted(sample: Sample, n: int = 4) -> Painting:
+    return painting_of([sample[0]], [simulate_strokes(sample[1], n)])
+
+
+def test_a_few_strokes_segment_a_noisy_disc(segmenter: Generator, disc: Sample) -> None:
+    tuned = fine_tune_segment(segmenter, painted(disc), Budget(steps=0))
+    assert mean_iou(predict_plane(tuned, disc[0])[0], disc[1]) > 0.8
+
+
+def test_the_card_tells_where_a_model_comes_from(segmenter: Generator, disc: Sample) -> None:
+    tuned = fine_tune_segment(segmenter, painted(disc), Budget(steps=2), seed=5)
+    card = tuned.card
+    assert card.parent == segmenter.card.id and card.id not in ("", segmenter.card.id)
+    assert (card.steps, card.seed, card.n_classes, len(card.losses)) == (2, 5, 2, 2)
+    assert card.n_strokes == painted(disc).n_painted and card.scores["held-out stroke IoU"] > 0.5
+    assert not segmenter.has_head and tuned.has_head
+
+
+def test_the_same_seed_gives_the_same_weights(segmenter: Generator, disc: Sample) -> None:
+    first, second = (fine_tune_segment(segmenter, painted(disc), Budget(steps=2), seed=1) for _ in range(2))
+    assert first.card.sha256 == second.card.sha256
+
+
+def test_a_model_survives_saving_and_fine_tuning_again(segmenter: Generator, disc: Sample) -> None:
+    tuned = fine_tune_segment(segmenter, painted(disc), Budget(steps=0))
+    again = Generator.from_file(tuned.to_file())
+    assert np.mean(predict_plane(again, disc[0])[0] != predict_plane(tuned, disc[0])[0]) < 0.002  # stored as float16
+    assert fine_tune_segment(again, painted(disc), Budget(steps=0)).card.parent == tuned.card.id
+
+
+def test_classes_nobody_painted_are_never_answered(segmenter: Generator, disc: Sample) -> None:
+    image, truth = disc
+    strokes = simulate_strokes(truth, 3)
+    strokes[strokes == 2] = 5
+    tuned = fine_tune_segment(segmenter, painting_of([image], [strokes]), Budget(steps=0))
+    assert set(np.unique(predict_plane(tuned, image)[0])) == {1, 5}
+
+
+def test_new_strokes_are_taken_up_and_shown_without_a_restart(segmenter: Generator, disc: Sample) -> None:
+    image, truth = disc
+    first, more = simulate_strokes(truth, 2), np.where(truth == 2, 3, simulate_strokes(truth, 2)).astype(np.uint16)
+    more[60:, 90:] = 0
+
+    class Painter(Silent):
+        def __init__(self) -> None:
+            self.shown: list[np.ndarray] = []
+            self.given = False
+
+        def painting(self) -> Painting | None:
+            if self.given:
+                return None
+            self.given = True
+            return painting_of([image], [more])
+
+        def view(self) -> View:
+            return View((), (0, 0), image, Intensity.measure(image), "0", confidence=True)
+
+        def preview(self, view: View, values: np.ndarray, factor: int, confidence: np.ndarray | None) -> None:
+            assert confidence is not None and values.shape == confidence.shape == image.shape
+            self.shown.append(values)
+
+    painter = Painter()
+    tuned = fine_tune_segment(segmenter, painting_of([image], [first]), Budget(steps=1), listener=painter)
+    assert set(np.unique(painter.shown[0])) == {1, 2} and 3 in painter.shown[-1]
+    assert tuned.card.n_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("strokes", "cure"),
+    [(np.zeros((96, 128), int), "nothing is painted"), (np.eye(96, 128, dtype=int), "second class"),
+     (np.ones((5, 5), int), "they must be equal"), (np.full((96, 128), 0.5), "use integers"), (-np.eye(96, 128, dtype=int), "negative")],
+)  # fmt: skip
+def test_strokes_that_cannot_be_learned_from_say_why(
+    strokes: np.ndarray, cure: str, segmenter: Generator, disc: Sample
+) -> None:
+    with pytest.raises(StrokesError, match=cure):
+        fine_tune_segment(segmenter, painting_of([disc[0]], [strokes]), Budget(steps=0))
+
+
+def test_strokes_on_a_constant_image_say_why(segmenter: Generator, disc: Sample) -> None:
+    with pytest.raises(StrokesError, match="constant"):
+        fine_tune_segment(segmenter, painting_of([np.ones((96, 128))], [disc[1]]), Budget(steps=0))
+
+
+def test_a_lone_pixel_of_a_class_is_enough(segmenter: Generator, disc: Sample) -> None:
+    strokes = simulate_strokes(disc[1], 1)
+    strokes[strokes == 2] = 0
+    strokes[48, 70] = 2
+    tuned = fine_tune_segment(segmenter, painting_of([disc[0]], [strokes]), Budget(steps=1))
+    assert "held-out stroke IoU" not in tuned.card.scores  # too few to judge
+
+
+def test_a_denoiser_learns_from_pairs(denoiser: Generator, disc: Sample) -> None:
+    image, truth = disc
+    clean = (80 + 90 * (truth == 2)).astype(np.float32)
+    tuned = fine_tune_restore(denoiser, [(image, clean)], Budget(steps=15))
+    before, after = (np.abs(predict_plane(g, image)[0] - clean).mean() for g in (denoiser, tuned))
+    assert after < before and tuned.card.scores["held-out error removed"] > 0
+
+
+@pytest.mark.parametrize("name", ["em-denoise", "em-superres-x2", "em-background"])
+def test_a_restoration_adapts_to_an_image_alone(name: str, disc: Sample) -> None:
+    from napari_fewshot.core.shelf import Shelf
+
+    tuned = fine_tune_restore(Generator.from_file(Shelf().read(name)), [(disc[0], None)], Budget(steps=2))
+    assert tuned.card.steps == 2 and len(tuned.card.losses) == 2
+
+
+def test_wrong_targets_and_wrong_tasks_say_why(segmenter: Generator, denoiser: Generator, disc: Sample) -> None:
+    with pytest.raises(PictureError, match="target has shape"):
+        fine_tune_restore(denoiser, [(disc[0], disc[0][:50])], Budget(steps=1))
+    with pytest.raises(PictureError, match="constant"):
+        fine_tune_restore(denoiser, [(np.ones((64, 64)), None)], Budget(steps=1))
+    with pytest.raises(ModelError, match="choose a restoration"):
+        fine_tune_restore(segmenter, [(disc[0], None)], Budget(steps=1))
+    with pytest.raises(ModelError, match="choose a segmentation"):
+        fine_tune_segment(denoiser, painted(disc), Budget(steps=1))

@@ -1,0 +1,111 @@
+"""The loop stops when told, keeps the best, and recovers from a loss that is not a number and from too little memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_fewshot.core.errors import ComputeError
+from napari_fewshot.core.job import Budget
+from napari_fewshot.engine.fit import Schedule, fit
+from napari_fewshot.engine.listen import Listener, Silent
+
+
+class Parabola:
+    """Minimise (w - 3)^2; steps listed in ``bad`` return NaN, steps in ``large`` run out of memory."""
+
+    def __init__(self, bad: tuple[int, ...] = (), large: tuple[int, ...] = ()) -> None:
+        self.module = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.module.weight)
+        self.bad, self.large, self.step, self.size = bad, large, 0, 4
+
+    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        self.step += 1
+        if self.step in self.large:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        scale = float("nan") if self.step in self.bad else 1.0
+        return {"square": ((self.module.weight - 3) ** 2).sum() * scale}
+
+    def after_step(self) -> None:
+        pass
+
+    def listen(self, listener: Listener) -> bool:
+        return False
+
+    def score(self, module: nn.Module) -> float | None:
+        assert isinstance(module, nn.Linear)
+        return -abs(float(module.weight.detach()) - 3)
+
+    def show(self, module: nn.Module, listener: Listener) -> None:
+        pass
+
+    def shrink(self) -> bool:
+        self.size //= 2
+        return self.size >= 1
+
+
+class Noting(Silent):
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after, self.steps, self.notes = stop_after, 0, []  # type: ignore[var-annotated]
+
+    def stopped(self) -> bool:
+        return self.stop_after is not None and self.steps >= self.stop_after
+
+    def progress(
+        self, done: int, total: int | None, seconds: float, seconds_left: float | None, losses: dict[str, float], score: float | None
+    ) -> None:  # fmt: skip
+        self.steps = done
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def schedule(steps: int | None = 200) -> Schedule:
+    return Schedule(Budget(steps=steps), rate=0.1, warm_steps=1, average=0.5, look_s=0.0)
+
+
+RNG = np.random.default_rng(0)
+
+
+def test_it_learns_and_counts() -> None:
+    fitted = fit(Parabola(), schedule(), Silent(), RNG)
+    assert fitted.steps == len(fitted.losses) == 200
+    assert abs(float(fitted.module.weight.detach()) - 3) < 0.1
+
+
+def test_zero_steps_leave_the_weights_alone() -> None:
+    fitted = fit(Parabola(), schedule(0), Silent(), RNG)
+    assert fitted.steps == 0 and float(fitted.module.weight.detach()) == 0
+
+
+def test_stop_is_looked_at_every_step() -> None:
+    fitted = fit(Parabola(), schedule(None), Noting(stop_after=7), RNG)
+    assert fitted.stopped and fitted.steps == 7
+
+
+def test_worse_weights_never_replace_the_best() -> None:
+    class Overshooting(Parabola):
+        def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+            return {"away": -self.module.weight.sum()}  # runs past 3 and on
+
+    fitted = fit(Overshooting(), schedule(300), Silent(), RNG)
+    assert abs(float(fitted.module.weight.detach()) - 3) < 0.5
+
+
+def test_a_loss_that_is_not_a_number_goes_back_and_lowers_the_rate() -> None:
+    listener = Noting()
+    fitted = fit(Parabola(bad=(50,)), schedule(), listener, RNG)
+    assert np.all(np.isfinite(fitted.losses)) and abs(float(fitted.module.weight.detach()) - 3) < 0.1
+    assert any("rate lowered to 5.0e-02" in n for n in listener.notes)
+    with pytest.raises(ComputeError, match="diverging"):
+        fit(Parabola(bad=tuple(range(1000))), schedule(), listener, RNG)
+
+
+def test_too_little_memory_halves_the_step_and_says_so() -> None:
+    listener, objective = Noting(), Parabola(large=(3, 4))
+    assert fit(objective, schedule(), listener, RNG).steps == 200
+    assert objective.size == 1 and sum("half as much" in n for n in listener.notes) == 2
+    with pytest.raises(ComputeError, match="out of memory"):
+        fit(Parabola(large=tuple(range(1000))), schedule(), listener, RNG)

@@ -1,0 +1,65 @@
+"""The closed-form head solves ridge regression; applying it coarse and interpolating equals the other order."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from napari_fewshot.engine.heads.classes import ClassesHead, features_at
+from napari_fewshot.engine.heads.image import ImageHead, enlarge
+
+
+def test_separable_pixels_are_told_apart_in_both_forms_of_the_solution() -> None:
+    torch.manual_seed(0)
+    for n_per_class in (4, 200):  # fewer and more pixels than features
+        y = torch.arange(3).repeat_interleave(n_per_class)
+        x = F.one_hot(y, 20).float() * 5 + 0.1 * torch.randn(len(y), 20)
+        weight, bias = ClassesHead(20).solve(x, y, 3)
+        assert torch.equal((x @ weight.T + bias).argmax(1), y)
+
+
+def test_dual_and_primal_solutions_agree() -> None:
+    torch.manual_seed(0)
+    head, x, y = ClassesHead(30), torch.randn(30, 30), torch.randint(0, 2, (30,))
+    wide, _ = head.solve(x[:29], y[:29], 2)  # 29 < 30 features: dual
+    padded = torch.cat([x[:29], x[:29].mean(0, keepdim=True)])
+    assert wide.shape == head.solve(padded, torch.cat([y[:29], y[:1]]), 2)[0].shape
+    share = (F.one_hot(y[:29], 2).float() / (F.one_hot(y[:29], 2).sum(0) * 2)).sum(1, keepdim=True)
+    centred = x[:29] - (share * x[:29]).sum(0)
+    goal = F.one_hot(y[:29], 2).float()
+    goal = goal - (share * goal).sum(0)
+    primal = torch.linalg.solve(
+        centred.T @ (share * centred) + head.log_ridge.exp() * torch.eye(30), centred.T @ (share * goal)
+    )
+    assert torch.allclose(wide, primal.T, atol=1e-4)
+
+
+def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
+    torch.manual_seed(0)
+    x = torch.cat([torch.randn(500, 2) - 1, torch.randn(10, 2) + 1])
+    y = torch.tensor([0] * 500 + [1] * 10)
+    weight, bias = ClassesHead(2).solve(x, y, 2)
+    found = (x @ weight.T + bias).argmax(1)
+    assert (found[y == 1] == 1).float().mean() >= 0.8
+
+
+def test_scores_at_pixels_equal_interpolated_features_times_weights() -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(1, 4, 16, 24), torch.randn(1, 6, 8, 12), torch.randn(1, 2, 4, 6)]
+    head, weight, bias = ClassesHead(12), torch.randn(3, 12), torch.randn(3)
+    yx = torch.tensor([[0, 0], [15, 23], [7, 11], [3, 20]])
+    scores = head.scores(maps, (16, 24), weight, bias)[0]
+    direct = (features_at(maps, (16, 24), yx) @ weight.T + bias) * head.log_temperature.exp()
+    assert torch.allclose(scores[:, yx[:, 0], yx[:, 1]].T, direct, atol=1e-4)
+
+
+def test_an_untrained_image_head_returns_its_input_enlarged() -> None:
+    x = torch.rand(1, 1, 8, 8)
+    answer = ImageHead(4, n_zooms=2, factor=2)([torch.rand(1, 4, 8, 8), torch.rand(1, 4, 2, 2)], x)
+    assert torch.equal(answer, enlarge(x, 2))
+
+
+def test_enlarging_keeps_the_areas_of_pixels_in_place() -> None:
+    ramp = torch.arange(32.0).expand(1, 1, 32, 32)
+    fine = enlarge(ramp, 4)[0, 0, 0]
+    assert torch.allclose(fine.view(32, 4).mean(1)[4:-4], ramp[0, 0, 0, 4:-4], atol=1e-4)
