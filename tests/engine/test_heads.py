@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from napari_fewshot.engine.heads.classes import ClassesHead, features_at
+from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
+from napari_fewshot.engine.look import Look, features_at, whole
 
 
 def test_separable_pixels_are_told_apart_in_both_forms_of_the_solution() -> None:
@@ -45,18 +46,22 @@ def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
 
 def test_scores_at_pixels_equal_interpolated_features_times_weights() -> None:
     torch.manual_seed(0)
-    maps = [torch.randn(1, 4, 16, 24), torch.randn(1, 6, 8, 12), torch.randn(1, 2, 4, 6)]
+    zone, box = (slice(0, 16), slice(8, 32)), (slice(4, 12), slice(10, 30))
+    looks = [Look([torch.randn(1, 4, 16, 24), torch.randn(1, 6, 8, 12), torch.randn(1, 2, 4, 6)], zone)]
     head, weight, bias = ClassesHead(12), torch.randn(3, 12), torch.randn(3)
-    yx = torch.tensor([[0, 0], [15, 23], [7, 11], [3, 20]])
-    scores = head.scores(maps, (16, 24), weight, bias)[0]
-    direct = (features_at(maps, (16, 24), yx) @ weight.T + bias) * head.log_temperature.exp()
-    assert torch.allclose(scores[:, yx[:, 0], yx[:, 1]].T, direct, atol=1e-4)
+    yx = torch.tensor([[4, 10], [11, 29], [7, 11], [5, 20]])
+    scores = head.scores(looks, box, weight, bias)[0]
+    direct = (features_at(looks, yx) @ weight.T + bias) * head.log_temperature.exp()
+    assert scores.shape == (3, 8, 20)
+    assert torch.allclose(scores[:, yx[:, 0] - 4, yx[:, 1] - 10].T, direct, atol=1e-4)
 
 
 def test_an_untrained_image_head_returns_its_input_enlarged() -> None:
     x = torch.rand(1, 1, 8, 8)
-    answer = ImageHead(4, n_zooms=2, factor=2)([torch.rand(1, 4, 8, 8), torch.rand(1, 4, 2, 2)], x)
-    assert torch.equal(answer, enlarge(x, 2))
+    looks = [Look([torch.rand(1, 4, 8, 8)], whole(x)), Look([torch.rand(1, 4, 2, 2)], whole(x))]
+    assert torch.equal(ImageHead(4, n_zooms=2, factor=2)(looks, x, whole(x)), enlarge(x, 2))
+    box = slice(2, 5), slice(3, 8)
+    assert torch.allclose(ImageHead(4, 2, 2)(looks, x, box), enlarge(x, 2)[..., 4:10, 6:16], atol=1e-5)
 
 
 def test_enlarging_keeps_the_areas_of_pixels_in_place() -> None:

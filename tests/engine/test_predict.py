@@ -11,6 +11,7 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
+from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine import predict
 from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.generator import Generator
@@ -104,10 +105,10 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
     whole, _ = predict_plane(denoiser, superalloy[0])
     real, notes = predict.run, []
 
-    def small_machine(generator: Generator, unit: np.ndarray) -> torch.Tensor:
+    def small_machine(generator: Generator, unit: np.ndarray, box: Box) -> torch.Tensor:
         if unit.size > 200**2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
-        return real(generator, unit)
+        return real(generator, unit, box)
 
     class Noting(Silent):
         def note(self, message: str) -> None:
@@ -118,7 +119,7 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
     assert np.abs(result.astype(int) - whole).max() <= 1
     assert any("tiles of 128 px" in n for n in notes)
 
-    def no_memory(generator: Generator, unit: np.ndarray) -> torch.Tensor:
+    def no_memory(generator: Generator, unit: np.ndarray, box: Box) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(predict, "run", no_memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,3 +67,10 @@ class Intensity:
             return values >= 0.5
         info = np.iinfo(dtype)
         return np.clip(np.rint(values), info.min, info.max).astype(dtype)
+
+
+def key_of(pixels: np.ndarray, intensity: Intensity) -> str:
+    """A name that only the same pixels on the same grey scale have."""
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=12)
+    digest.update(f"{pixels.shape}{pixels.dtype}{intensity.low}{intensity.high}".encode())
+    return digest.hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from napari_fewshot.core.errors import StrokesError
-from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.intensity import Intensity, key_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def painting_of(images: Sequence[np.ndarray], painted: Sequence[np.ndarray]) -> 
         Shapes differ, labels are not integers or negative.
     """
     planes = []
-    for i, (image, labels) in enumerate(zip(images, painted, strict=True)):
+    for image, labels in zip(images, painted, strict=True):
         if image.shape != labels.shape:
             raise StrokesError(f"the strokes have shape {labels.shape}, the image {image.shape}: they must be equal")
         if labels.dtype.kind not in "bui":
@@ -116,5 +116,6 @@ def painting_of(images: Sequence[np.ndarray], painted: Sequence[np.ndarray]) -> 
             raise StrokesError("the strokes hold negative values: use 0 = not painted, k >= 1 = class k")
         strokes = Strokes.of_plane(labels)
         if len(strokes):
-            planes.append(PaintedPlane(str(i), image, strokes, Intensity.measure(image)))
+            intensity = Intensity.measure(image)
+            planes.append(PaintedPlane(key_of(image, intensity), image, strokes, intensity))
     return Painting(tuple(planes))

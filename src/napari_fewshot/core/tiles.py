@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
 
 Box = tuple[slice, slice]
 
@@ -47,21 +44,6 @@ def plan_tiles(shape: tuple[int, int], tile_px: int, halo_px: int, align_px: int
     halo_px = -(-halo_px // align_px) * align_px
     rows, columns = (_cuts(n, tile_px, align_px) for n in shape)
     return [Tile((y, x), (_grown(y, halo_px, shape[0]), _grown(x, halo_px, shape[1]))) for y in rows for x in columns]
-
-
-def paste(result: np.ndarray, tile: Tile, values: np.ndarray, factor: int = 1) -> None:
-    """Write the inner part of a tile's (..., Y, X) ``values`` to its place in ``result``."""
-    result[(..., *tile.target(factor))] = values[(..., *tile.keep(factor))]
-
-
-def near_first(tiles: Iterable[Tile], y: float, x: float) -> list[Tile]:
-    """The tiles ordered by the distance of their centre from (y, x): what the user looks at comes first."""
-
-    def distance(tile: Tile) -> float:
-        a, b = tile.inner
-        return ((a.start + a.stop) / 2 - y) ** 2 + ((b.start + b.stop) / 2 - x) ** 2
-
-    return sorted(tiles, key=distance)
 
 
 def _cuts(n: int, tile_px: int, align_px: int) -> list[slice]:

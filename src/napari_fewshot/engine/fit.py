@@ -143,7 +143,7 @@ class _Loop(Generic[M]):
             if time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s):
                 self._look()
             self._report(values)
-        if self.fitted.steps:
+        if self.fitted.steps and not self.fitted.stopped:  # a stop is answered at once
             self._look()
         self.fitted.seconds = time.perf_counter() - self.started
         return self.fitted

@@ -9,10 +9,15 @@ from torch import Tensor, nn
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
+from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead
+from napari_fewshot.engine.look import Look, whole, zone_around
 from napari_fewshot.engine.nets import build_net
+from napari_fewshot.engine.nets.backbone import Backbone
 from napari_fewshot.tasks import TASKS
+
+HEAD_PX = 4  # what interpolation and the head reach beyond the backbone, in pixels of the zoom
 
 
 class Network(nn.Module):
@@ -66,18 +71,37 @@ class Network(nn.Module):
     @property
     def halo_px(self) -> int:
         """Receptive field beyond a pixel over all zooms, with the reach of the head."""
-        return (int(self.backbone.radius_px) + 1) * max(self.zooms) + 1
+        return (self.backbone.radius_px + HEAD_PX) * max(self.zooms)
 
-    def look(self, x: Tensor) -> list[list[Tensor]]:
-        """(B, 1, Y, X) -> for each zoom the maps of all levels, finest first."""
-        return [self.backbone(x if z == 1 else F.avg_pool2d(x, z)) for z in self.zooms]
+    def look(self, x: Tensor, box: Box | None = None) -> list[Look]:
+        """Look at a tile (B, 1, Y, X) at every zoom, as far around ``box`` as what it needs reaches; None is all."""
+        return look(self.backbone, self.zooms, x, box or whole(x))
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """All maps of all zooms in the order in which a head's weights are stored."""
-        return [f for levels in self.look(x) for f in levels]
+    def forward(self, x: Tensor, box: Box | None = None) -> Tensor:
+        """Answer for ``box`` of a tile.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, Y, X), multiples of ``align_px`` -> logits (B, K, Y, X) or an image (B, 1, Y * factor, X * factor)."""
-        if isinstance(self.head, ClassesHead):
-            return self.head(self.features(x), tuple(x.shape[-2:]))
-        return self.head([levels[0] for levels in self.look(x)], x)
+        Parameters
+        ----------
+        x : Tensor
+            (B, 1, Y, X), multiples of ``align_px``.
+        box : Box or None
+            The part that is wanted, (y, x) pixels; None is all.
+
+        Returns
+        -------
+        Tensor
+            Logits (B, K, y, x) or an image (B, 1, y * factor, x * factor).
+        """
+        box = box or whole(x)
+        looks = self.look(x, box)
+        return self.head(looks, box) if isinstance(self.head, ClassesHead) else self.head(looks, x, box)
+
+
+def look(backbone: Backbone, zooms: tuple[int, ...], x: Tensor, box: Box) -> list[Look]:
+    """Look around ``box`` of a tile (B, 1, Y, X) at each zoom, no further than the receptive field reaches there."""
+    looks = []
+    for zoom in zooms:
+        zone = zone_around(box, (backbone.radius_px + HEAD_PX) * zoom, backbone.align_px * max(zooms), whole(x))
+        part = x[..., zone[0], zone[1]]
+        looks.append(Look(backbone(F.avg_pool2d(part, zoom) if zoom > 1 else part), zone))
+    return looks

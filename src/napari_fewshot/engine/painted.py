@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.strokes import Painting, Strokes
 from napari_fewshot.core.tiles import Tile, plan_tiles
-from napari_fewshot.engine.heads.classes import features_at
+from napari_fewshot.engine.look import Look, features_at
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.predict import pad_to_grid
 
@@ -28,22 +28,22 @@ class FeatureCache:
 
     def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
         self.limit_bytes = limit_bytes
-        self.maps: OrderedDict[tuple[object, ...], list[Tensor]] = OrderedDict()
+        self.kept: OrderedDict[tuple[object, ...], list[Look]] = OrderedDict()
 
-    def maps_of(self, network: Network, key: str, image: np.ndarray, intensity: Intensity, tile: Tile) -> list[Tensor]:
-        """Feature maps of a tile's outer box, from memory or the network."""
+    def looks_at(self, network: Network, key: str, image: np.ndarray, intensity: Intensity, tile: Tile) -> list[Look]:
+        """Looks at a tile, from memory or the network."""
         place = (fingerprint(network), key, image.shape, *((s.start, s.stop) for s in tile.outer))
-        if place not in self.maps:
+        if place not in self.kept:
             x = pad_to_grid(intensity.to_unit(image[tile.outer]), network.align_px, _device(network))
             with torch.no_grad():
-                self.maps[place] = network.features(x)
+                self.kept[place] = network.look(x, tile.keep())
             self._make_room()
-        self.maps.move_to_end(place)
-        return self.maps[place]
+        self.kept.move_to_end(place)
+        return self.kept[place]
 
     def _make_room(self) -> None:
-        while len(self.maps) > 1 and sum(_bytes(m) for m in self.maps.values()) > self.limit_bytes:
-            self.maps.popitem(last=False)
+        while len(self.kept) > 1 and sum(_bytes(looks) for looks in self.kept.values()) > self.limit_bytes:
+            self.kept.popitem(last=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +80,9 @@ def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int)
             inside = _inside(yx, tile)
             if not inside.any():
                 continue
-            maps = cache.maps_of(network, plane.key, plane.image, plane.intensity, tile)
+            looks = cache.looks_at(network, plane.key, plane.image, plane.intensity, tile)
             at = torch.from_numpy(yx[inside] - np.array([s.start for s in tile.outer])).to(_device(network))
-            rows.append(features_at(maps, padded_shape(tile, network), at))
+            rows.append(features_at(looks, at))
             y.append(np.searchsorted(classes, of_class[inside]))
             folds.append(fold[inside])
     device = _device(network)
@@ -97,12 +97,6 @@ def fingerprint(network: Network) -> tuple[float, ...]:
     """Differs between any two states of training; costs a fraction of a millisecond."""
     with torch.no_grad():
         return tuple(float(p.double().sum()) for p in network.backbone.parameters())
-
-
-def padded_shape(tile: Tile, network: Network) -> tuple[int, int]:
-    """Shape that the feature maps of a tile span, with the padding to the network's grid."""
-    h, w = (-(-n // network.align_px) * network.align_px for n in tile.outer_shape)
-    return h, w
 
 
 def folds_of(strokes: Strokes, seed: int) -> np.ndarray:
@@ -148,5 +142,5 @@ def _device(network: Network) -> str:
     return str(next(network.parameters()).device)
 
 
-def _bytes(maps: list[Tensor]) -> int:
-    return sum(m.numel() * m.element_size() for m in maps)
+def _bytes(looks: list[Look]) -> int:
+    return sum(m.numel() * m.element_size() for look in looks for m in look.maps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from torch import Tensor
 from napari_fewshot.core.errors import ComputeError, ModelError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.picture import picture_of
-from napari_fewshot.core.tiles import paste, plan_tiles
+from napari_fewshot.core.tiles import Box, plan_tiles
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
@@ -90,40 +92,42 @@ def _tiled(
         shape, np.min_scalar_type(generator.card.n_classes) if is_classes else _restored_dtype(plane.dtype)
     )
     sure = np.empty(shape, np.float32) if confidence else None
-    for tile in plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px):
+    tiles, began = plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px), time.perf_counter()
+    for n_done, tile in enumerate(tiles, start=1):
         if listener.stopped():
             raise StopRequested
         unit = intensity.to_unit(plane[tile.outer])
-        answer, tile_sure = _answer(generator, unit, is_classes, confidence)
-        paste(values, tile, answer if is_classes else intensity.from_unit(answer, plane.dtype), factor)
+        answer, tile_sure = _answer(generator, unit, tile.keep(), confidence)
+        values[tile.target(factor)] = answer if is_classes else intensity.from_unit(answer, plane.dtype)
         if sure is not None and tile_sure is not None:
-            paste(sure, tile, tile_sure, factor)
+            sure[tile.target(factor)] = tile_sure
+        seconds = time.perf_counter() - began
+        listener.progress(n_done, len(tiles), seconds, seconds * (len(tiles) / n_done - 1), {}, None)
     if values.dtype.kind == "f" and not is_classes:
         _keep_not_finite(values, plane, factor)
     return values, sure
 
 
-def _answer(
-    generator: Generator, unit: np.ndarray, is_classes: bool, confidence: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The network's answer for a tile (Y, X) on the unit scale: classes 1 .. K, or an image on the unit scale."""
-    output = run(generator, unit)  # (C, Y * factor, X * factor)
-    if is_classes:
+def _answer(generator: Generator, unit: np.ndarray, box: Box, confidence: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """The network's answer for a box of a tile (Y, X) on the unit scale: classes 1 .. K, or an image on the unit scale."""
+    output = run(generator, unit, box)  # (C, y * factor, x * factor)
+    if isinstance(generator.network.head, ClassesHead):
         classes = (output.argmax(0) + 1).to(torch.uint8 if len(output) < 256 else torch.int32).cpu().numpy()
         return classes, output.softmax(0).amax(0).float().cpu().numpy() if confidence else None
     answer = output[0].float().cpu().numpy()
     if not confidence:
         return answer, None
-    mirrored = run(generator, np.ascontiguousarray(unit[:, ::-1]))[0].float().cpu().numpy()[:, ::-1]
+    turned = box[0], slice(unit.shape[1] - box[1].stop, unit.shape[1] - box[1].start)
+    mirrored = run(generator, np.ascontiguousarray(unit[:, ::-1]), turned)[0].float().cpu().numpy()[:, ::-1]
     return answer, np.exp(-np.abs(answer - mirrored) / 0.05).astype(np.float32)
 
 
-def run(generator: Generator, unit: np.ndarray) -> Tensor:
-    """Network output (C, Y * factor, X * factor) for (Y, X) on the unit scale, padded to the network's grid and cut back."""
+def run(generator: Generator, unit: np.ndarray, box: Box | None = None) -> Tensor:
+    """Network output (C, y * factor, x * factor) for a box (None: all) of a tile (Y, X) on the unit scale."""
+    box = box or (slice(0, unit.shape[0]), slice(0, unit.shape[1]))
     with torch.inference_mode():
-        output = generator.network(pad_to_grid(unit, generator.network.align_px, generator.device))
-    f = generator.card.factor
-    return output[0, :, : unit.shape[0] * f, : unit.shape[1] * f]
+        x = pad_to_grid(unit, generator.network.align_px, generator.device)
+        return generator.network(x, box)[0]
 
 
 def pad_to_grid(unit: np.ndarray, align_px: int, device: str) -> Tensor:

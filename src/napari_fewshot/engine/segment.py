@@ -15,8 +15,9 @@ from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import plan_tiles
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.look import whole
 from napari_fewshot.engine.network import Network
-from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, padded_shape, sample
+from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, sample
 from napari_fewshot.engine.patches import recontrasted
 from napari_fewshot.engine.predict import pad_to_grid
 
@@ -86,8 +87,8 @@ class OnStrokes:
         if not _has_all(samples.y[given], self.n_classes):
             given = samples.fold != 0
         weight, bias = solver.solve(samples.x[given], samples.y[given], self.n_classes)
-        x, shape = self._two_contrasts(plane, rng)
-        logits = solver.scores(self.module.features(x), shape, weight, bias)  # (2, K, Y, X)
+        x = self._two_contrasts(plane, rng)
+        logits = solver.scores(self.module.look(x), whole(x), weight, bias)  # (2, K, Y, X)
         asked = logits[:, :, yx[:, 0], yx[:, 1]]  # (2, K, N)
         counts = torch.bincount(y, minlength=self.n_classes).clamp(min=1)
         pixels = F.cross_entropy(asked, y.expand(2, -1), weight=len(y) / (self.n_classes * counts.to(asked.dtype)))
@@ -124,10 +125,9 @@ class OnStrokes:
         values = np.empty((h, w), classes.dtype)
         sure = np.empty((h, w), np.float32) if view.confidence else None
         for tile in plan_tiles((h, w), 512, module.halo_px, module.align_px):
-            maps = self.cache.maps_of(module, view.key, view.image, view.intensity, tile)
+            looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
             with torch.no_grad():
-                logits = solver_of(module).scores(maps, padded_shape(tile, module), head.weight, head.bias)[0]
-            logits = logits[(slice(None), *tile.keep())]
+                logits = solver_of(module).scores(looks, tile.keep(), head.weight, head.bias)[0]
             values[tile.inner] = classes[logits.argmax(0).cpu().numpy()]
             if sure is not None:
                 sure[tile.inner] = logits.softmax(0).amax(0).cpu().numpy()
@@ -166,14 +166,13 @@ class OnStrokes:
         device = self.samples.x.device
         return crop, torch.from_numpy(yx[inside]).to(device), torch.from_numpy(part.y[inside]).to(device)
 
-    def _two_contrasts(self, plane: PaintedPlane, rng: np.random.Generator) -> tuple[Tensor, tuple[int, int]]:
-        """The crop and the crop as another microscope would show it, (2, 1, Y, X), and the padded (Y, X)."""
+    def _two_contrasts(self, plane: PaintedPlane, rng: np.random.Generator) -> Tensor:
+        """The crop and the crop as another microscope would show it, (2, 1, Y, X)."""
         unit = plane.intensity.to_unit(plane.image)
         device = str(self.samples.x.device)
-        x = torch.cat(
+        return torch.cat(
             [pad_to_grid(u, self.module.align_px, device) for u in (unit, recontrasted(unit, rng, invert=0.0))]
         )
-        return x, (x.shape[2], x.shape[3])
 
 
 def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, strength: float) -> float | None:

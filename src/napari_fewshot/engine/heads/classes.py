@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.look import Look
 
 
 class ClassesHead(nn.Module):
@@ -68,57 +74,27 @@ class ClassesHead(nn.Module):
             weight = _solve_spd(centred.T @ centred, ridge, centred.T @ goal).T
         return weight, mean_y - weight @ mean_x
 
-    def scores(self, features: list[Tensor], shape: tuple[int, int], weight: Tensor, bias: Tensor) -> Tensor:
-        """Feature maps [(B, C_i, y_i, x_i)] -> logits (B, K, Y, X).
+    def scores(self, looks: Sequence[Look], box: Box, weight: Tensor, bias: Tensor) -> Tensor:
+        """Looks at a tile -> logits (B, K, Y, X) of a box of it.
 
         The head is applied at each map's own resolution and the few class scores are interpolated: the same as
         interpolating the many features first, since both maps are linear.
         """
-        total: Tensor | None = None
-        start = 0
-        by_size: dict[tuple[int, ...], Tensor] = {}
-        for f in features:
-            part = F.conv2d(f, weight[:, start : start + f.shape[1], None, None].to(f.dtype))
-            start += f.shape[1]
-            key = tuple(part.shape[-2:])
-            by_size[key] = by_size[key] + part if key in by_size else part
-        for part in by_size.values():
-            if part.shape[-2:] != shape:
-                part = F.interpolate(part, shape, mode="bilinear", align_corners=False)
-            total = part if total is None else total + part
-        assert total is not None
+        parts, start = [], 0
+        for look in looks:
+            for values in look.maps:
+                part = weight[:, start : start + values.shape[1], None, None].to(values.dtype)
+                parts.append(look.spread(F.conv2d(values, part), box))
+                start += values.shape[1]
+        total = functools.reduce(torch.add, parts)
         return (total + bias[:, None, None].to(total.dtype)) * self.log_temperature.exp()
 
-    def forward(self, features: list[Tensor], shape: tuple[int, int]) -> Tensor:
+    def forward(self, looks: Sequence[Look], box: Box) -> Tensor:
         """Logits of the fitted head, (B, K, Y, X)."""
-        return self.scores(features, shape, self.weight, self.bias)
+        return self.scores(looks, box, self.weight, self.bias)
 
 
 def _solve_spd(matrix: Tensor, ridge: Tensor, right: Tensor) -> Tensor:
     """(matrix + ridge * 1)^-1 right for a symmetric positive semi-definite matrix."""
     factor = torch.linalg.cholesky(matrix + ridge * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device))
     return torch.cholesky_solve(right, factor)
-
-
-def features_at(features: list[Tensor], shape: tuple[int, int], yx: Tensor) -> Tensor:
-    """Interpolated features of single pixels.
-
-    Parameters
-    ----------
-    features : list of Tensor
-        (1, C_i, y_i, x_i) maps that all span the same field of view of ``shape`` (Y, X) pixels.
-    yx : Tensor
-        (N, 2) pixel coordinates.
-
-    Returns
-    -------
-    Tensor
-        (N, sum of C_i), what `torch.nn.functional.interpolate` (bilinear) would put there.
-    """
-    size = torch.tensor(shape, dtype=torch.float32, device=yx.device)
-    grid = ((2 * yx.to(torch.float32) + 1) / size - 1).flip(1)[None, None]  # (N, 2) y, x -> (1, 1, N, 2) x, y
-    columns = [
-        F.grid_sample(f, grid.to(f.dtype), mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
-        for f in features
-    ]
-    return torch.cat(columns, 1)

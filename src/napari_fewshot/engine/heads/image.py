@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from napari_fewshot.core.tiles import Box, Tile
+from napari_fewshot.engine.look import Look, whole, zone_around
+
+REACH_PX = 2  # of the bicubic kernel; the 3 x 3 convolution reaches 1
 
 
 class ImageHead(nn.Module):
@@ -28,12 +35,13 @@ class ImageHead(nn.Module):
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, finest: list[Tensor], x: Tensor) -> Tensor:
-        """Finest maps per zoom [(B, C, Y / z, X / z)] and input (B, 1, Y, X) -> (B, 1, Y * factor, X * factor)."""
-        shape = x.shape[-2:]
-        maps = [f if f.shape[-2:] == shape else F.interpolate(f, shape, mode="bilinear") for f in finest]
+    def forward(self, looks: Sequence[Look], x: Tensor, box: Box) -> Tensor:
+        """Looks at a tile and the tile (B, 1, Y, X) -> (B, 1, y * factor, x * factor), the answer for a box of it."""
+        margin = zone_around(box, REACH_PX, 1, whole(x))
+        maps = [look.spread(look.maps[0], margin) for look in looks]
         residual = F.pixel_shuffle(self.out(F.relu(self.join(torch.cat(maps, 1)))), self.factor)
-        return enlarge(x, self.factor) + residual
+        answer = enlarge(x[..., margin[0], margin[1]], self.factor) + residual
+        return answer[(..., *Tile(box, margin).keep(self.factor))]
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:

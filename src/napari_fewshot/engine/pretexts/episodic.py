@@ -15,8 +15,9 @@ from torch import Tensor
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.simulate import Brush, simulate_strokes
 from napari_fewshot.engine.device import place
-from napari_fewshot.engine.heads.classes import ClassesHead, features_at
+from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.look import features_at, whole
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.patches import Patches, crop, recontrasted, turned
 from napari_fewshot.tasks import TASKS
@@ -104,12 +105,11 @@ class Episodic:
         assert isinstance(module.head, ClassesHead)
         x = torch.from_numpy(episode.views[:, None]).to(self.device, memory_format=torch.channels_last)
         truth = torch.from_numpy(episode.truth.astype(np.int64) - 1).to(self.device)
-        features = module.features(x)
+        looks = module.look(x)
         yx = torch.from_numpy(np.argwhere(episode.painted)).to(self.device)
         y = truth[0, yx[:, 0], yx[:, 1]]
-        shape = (x.shape[2], x.shape[3])
-        weight, bias = module.head.solve(features_at([f[:1] for f in features], shape, yx), y, episode.n_classes)
-        return module.head.scores(features, shape, weight, bias), truth
+        weight, bias = module.head.solve(features_at([a.first() for a in looks], yx), y, episode.n_classes)
+        return module.head.scores(looks, whole(x), weight, bias), truth
 
     def _draw(self, rng: Rng) -> Episode:
         if len(self.labelled) and rng.random() < 0.6:

@@ -13,7 +13,9 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.engine.device import place
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
 from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.look import whole
 from napari_fewshot.engine.nets import build_net
+from napari_fewshot.engine.network import look
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.pretexts.discriminator import PatchDiscriminator, judge_loss, real_loss
 from napari_fewshot.tasks import TASKS
@@ -41,8 +43,7 @@ class Restorers(nn.Module):
 
     def forward(self, x: Tensor, model: str) -> Tensor:
         """(B, 1, Y, X) -> (B, 1, Y * factor, X * factor)."""
-        finest = [self.backbone(x if z == 1 else F.avg_pool2d(x, z))[0] for z in self.zooms[model]]
-        return self.heads[model](finest, x)
+        return self.heads[model](look(self.backbone, self.zooms[model], x, whole(x)), x, whole(x))
 
 
 class Restore:
