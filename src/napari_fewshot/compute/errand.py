@@ -1,0 +1,209 @@
+"""Sees one job through from this side: what is sent, what is heard, how it ends. Runs on the loop of a `Compute`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError as FutureCancelled
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_fewshot.compute.cluster import Cluster
+from napari_fewshot.compute.events import Event, Finished, Lost, PlaneDone, Progress, Stopped
+from napari_fewshot.compute.threads import in_thread
+from napari_fewshot.compute.wire import Message, Order, Started, Stop
+from napari_fewshot.core.errors import FewshotError, PictureError
+from napari_fewshot.core.job import Apply, FineTune, Job
+from napari_fewshot.core.picture import PlaneIndex
+
+LOST = (
+    "the worker process died (killed, crashed or out of memory) and is being replaced: "
+    "start again, on smaller planes if it happens again"
+)
+
+
+class Errand:
+    """One job under way.
+
+    Guards that of each kind of message only the latest travels, one at a time, and only to where the job runs.
+
+    Parameters
+    ----------
+    order : Order
+    tell : callable
+        Hears the events of the job but its end, which `see_through` returns.
+    """
+
+    def __init__(self, order: Order, tell: Callable[[Event], None]) -> None:
+        self.order = order
+        self.tell = tell
+        self.end_if_cancelled: Event = Stopped(order.job_id)
+        self.task: asyncio.Task[Event] | None = None
+        self.workers: set[str] = set()
+        self._cluster: Cluster | None = None
+        self._mail: dict[type, Message] = {}
+        self._postmen: dict[type, asyncio.Task[None]] = {}
+
+    async def see_through(self, cluster: Cluster) -> Event:
+        """Have the job done; returns how it ended, a worker that died included."""
+        from distributed.scheduler import KilledWorker
+
+        self._cluster = cluster
+        try:
+            return await self.run(cluster)
+        except (KilledWorker, FutureCancelled, OSError):  # killed; lost with its data; gone while being talked to
+            cluster.forget()
+            return Lost(self.order.job_id, LOST)
+        finally:
+            for postman in self._postmen.values():
+                postman.cancel()
+
+    async def run(self, cluster: Cluster) -> Event:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Give up: futures are released, by which a job that runs knows that nobody waits for it."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def hear(self, event: Event) -> None:
+        """Take an event of the job from its worker."""
+        if isinstance(event, Started):
+            self.workers.add(event.worker)
+            self._post_all()
+        else:
+            self.tell(event)
+
+    def send(self, message: Message) -> None:
+        """Send a message to where the job runs, as soon as it runs."""
+        self._mail[type(message)] = message
+        self._post_all()
+
+    async def ask(self, cluster: Cluster, call: Callable[..., Event], *args: Any) -> Event:
+        """Have ``call`` done by a worker."""
+        future = cluster.client.submit(call, self.order, *args, pure=False)
+        try:
+            event: Event = await future
+            return event
+        finally:
+            future.release()
+
+    def _post_all(self) -> None:
+        for kind in self._mail if self.workers else ():
+            if kind not in self._postmen or self._postmen[kind].done():
+                self._postmen[kind] = asyncio.ensure_future(self._post(kind))
+
+    async def _post(self, kind: type) -> None:
+        from napari_fewshot.compute import jobs
+
+        assert self._cluster is not None
+        while kind in self._mail:
+            message = self._mail.pop(kind)
+            with suppress(OSError):  # the worker died; the job will hear of it
+                await self._cluster.client.run(
+                    jobs.deliver, self.order.job_id, message, workers=list(self.workers), on_error="ignore"
+                )
+
+
+class FineTuneErrand(Errand):
+    """A fine-tuning: one task, which is asked to stop so that it hands over its best model."""
+
+    def __init__(self, order: Order, tell: Callable[[Event], None], job: FineTune) -> None:
+        super().__init__(order, tell)
+        self._job = job
+
+    async def run(self, cluster: Cluster) -> Event:
+        from napari_fewshot.compute import jobs
+
+        model = await cluster.keep(self._job.model)
+        job = await cluster.send(replace(self._job, model=replace(self._job.model, weights=b"")))
+        return await self.ask(cluster, jobs.run_fine_tune, job, model)
+
+    def stop(self) -> None:
+        if self.workers:
+            self.send(Stop())
+        else:
+            super().stop()
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Started) and self.workers:
+            # another scheduler than ours may start a task again whose worker died: the strokes sent since are lost
+            self.end_if_cancelled = Lost(self.order.job_id, LOST)
+            super().stop()
+        else:
+            super().hear(event)
+
+
+class ApplyErrand(Errand):
+    """An apply: planes are read, sent and awaited one after the other, one more than there are workers at a time."""
+
+    def __init__(self, order: Order, tell: Callable[[Event], None], job: Apply) -> None:
+        super().__init__(order, tell)
+        self._job = job
+        self._n_done = 0
+        self._began = time.monotonic()
+
+    async def run(self, cluster: Cluster) -> Event:
+        self._began = time.monotonic()
+        model = await cluster.keep(self._job.model)
+        flying: deque[asyncio.Task[Event]] = deque()
+        try:
+            for index in self._job.indices:
+                if len(flying) > cluster.n_workers and not isinstance(end := await flying.popleft(), PlaneDone):
+                    return end
+                try:
+                    plane = await in_thread(self._take, index)
+                except FewshotError:
+                    await asyncio.gather(*flying)  # what was read before can still be done
+                    raise
+                flying.append(asyncio.ensure_future(self._apply(cluster, index, plane, model)))
+            while flying:
+                if not isinstance(end := await flying.popleft(), PlaneDone):
+                    return end
+        finally:
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
+        return Finished(self.order.job_id, details={"n_planes": self._n_done})
+
+    def hear(self, event: Event) -> None:
+        # tiles are told of a single plane only; several are counted by plane
+        if not isinstance(event, Progress) or len(self._job.indices) == 1:
+            super().hear(event)
+
+    async def _apply(self, cluster: Cluster, index: PlaneIndex, plane: np.ndarray, model: Any) -> Event:
+        from napari_fewshot.compute import jobs
+
+        there = await cluster.send(plane)
+        event = await self.ask(cluster, jobs.run_apply, index, there, model, self._job.confidence)
+        if isinstance(event, PlaneDone):
+            self.tell(event)
+            self._n_done += 1
+            self.tell(self._progress())
+        return event
+
+    def _progress(self) -> Progress:
+        n, seconds = len(self._job.indices), time.monotonic() - self._began
+        return Progress(self.order.job_id, self._n_done, n, seconds, seconds / self._n_done * (n - self._n_done))
+
+    def _take(self, index: PlaneIndex) -> np.ndarray:
+        picture = self._job.picture
+        try:
+            return picture.take_plane(index)
+        except FewshotError:
+            raise
+        except Exception as error:  # whatever the reader of the user's file may raise
+            where = f"plane {index} of '{picture.name}'" if index else f"'{picture.name}'"
+            raise PictureError(
+                f"{where} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
+            ) from error
+
+
+def errand_for(job: Job, order: Order, tell: Callable[[Event], None]) -> Errand:
+    """The errand that sees a job through."""
+    return FineTuneErrand(order, tell, job) if isinstance(job, FineTune) else ApplyErrand(order, tell, job)

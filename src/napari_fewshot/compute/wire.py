@@ -1,0 +1,33 @@
+"""What passes between an errand and its job on the worker beside the events: the order, and messages. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_fewshot.compute.events import Event
+from napari_fewshot.core.job import View
+from napari_fewshot.core.strokes import Painting
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who asks: ``topic`` is where the events of the job are heard, ``device`` where it computes."""
+
+    job_id: str
+    topic: str
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Started(Event):
+    """The job runs on this worker: that is where its messages go. Not passed on to the user."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Asks a job to come to its end."""
+
+
+Message = Painting | View | Stop
