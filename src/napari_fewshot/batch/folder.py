@@ -1,0 +1,204 @@
+"""Applies a model to a file or a folder of files, plane by plane; can be stopped and taken up again.
+
+Does not know who predicts: a plane goes through any callable, here or on a worker.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
+from napari_fewshot.batch.formats.format import Layout, Opened
+from napari_fewshot.batch.sidecar import Provenance
+from napari_fewshot.compute.events import Event, Note, Progress
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import ComputeError, PictureError, StorageError
+
+PredictPlane = Callable[[np.ndarray], np.ndarray]
+
+
+class Stop(Exception):
+    """Raised between planes when the user wants to stop."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file to work on and the result it leads to."""
+
+    source: Path
+    result: Path
+    is_done: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneWork:
+    """How planes are worked on.
+
+    Parameters
+    ----------
+    predict : callable
+        (Y, X) -> (Y * factor, X * factor).
+    card : ModelCard
+        Of the model behind ``predict``; its factor scales the pixel size.
+    stopped : callable
+        Looked at before every plane.
+    on_event : callable
+        Gets `Progress` (in files) and `Note`.
+    parameters : dict
+        Goes into the sidecar.
+    """
+
+    predict: PredictPlane
+    card: ModelCard
+    stopped: Callable[[], bool] = lambda: False
+    on_event: Callable[[Event], None] = lambda event: None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the files: written, skipped because their result was there, failed with the reason."""
+
+    written: tuple[Path, ...] = ()
+    skipped: tuple[Path, ...] = ()
+    failed: tuple[tuple[Path, str], ...] = ()
+    was_stopped: bool = False
+
+
+def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
+    """List the pictures of a folder, by name, with the result each leads to; reads and writes nothing.
+
+    Raises
+    ------
+    PictureError
+        Not a folder, or no picture in it.
+    StorageError
+        ``target`` is the source folder itself, or results cannot have that suffix.
+    """
+    if not source.is_dir():
+        raise PictureError(f"{source} is not a folder: check the name")
+    if target.resolve() == source.resolve():
+        raise StorageError(f"the results cannot go where the pictures are ({source}): choose another folder")
+    writable_format(Path(f"result{suffix}"))
+    sources = sorted(p for p in source.iterdir() if format_of(p) is not None and not p.name.startswith("."))
+    if not sources:
+        raise PictureError(
+            f"there is no picture in {source}: choose a folder with TIFF, OME-Zarr, EM, PNG or JPEG files"
+        )
+    stems = [_stem(p) for p in sources]
+    steps = []
+    for path, stem in zip(sources, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else path.name  # a.tif and a.png must not share a result
+        result = target / f"{name}{suffix}"
+        steps.append(Step(path, result, result.exists()))
+    return steps
+
+
+def apply_to_folder(steps: list[Step], work: PlaneWork) -> Report:
+    """Work off a plan: results that are there stay, a file that cannot be used is named and passed over.
+
+    Raises
+    ------
+    StorageError
+        A result cannot be written: the others could not be either.
+    ModelError
+        The model cannot be applied.
+    """
+    report, started = Report(), time.monotonic()
+    for done, step in enumerate(steps):
+        try:
+            report = _work_off(step, work, report)
+        except Stop:
+            return replace(report, was_stopped=True)
+        seconds = time.monotonic() - started
+        left = seconds / (done + 1) * (len(steps) - done - 1)
+        work.on_event(Progress("", done + 1, len(steps), seconds, left))
+    return report
+
+
+def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
+    """Write the result of one file and its sidecar; the result appears under its name when it is complete.
+
+    Raises
+    ------
+    PictureError
+        The file cannot be read or is too small.
+    StorageError
+        The result exists, or cannot be written.
+    Stop
+        The user stopped it; nothing is left behind.
+    """
+    if result.exists():
+        raise StorageError(f"{result} exists already: choose another name")
+    write = writable_format(result).write
+    assert write is not None
+    started = time.monotonic()
+    part = result.with_name(f".{result.name}.part{result.suffix}")
+    with open_picture(source) as opened:
+        opened.picture.check_size()
+        planes = _predicted(source, opened, work)
+        first = next(planes, None)
+        if first is None:
+            raise PictureError(f"{source} has no plane (one of its axes is empty): choose another file")
+        try:
+            result.parent.mkdir(parents=True, exist_ok=True)
+            write(part, chain([first], planes), _layout(opened, first, work.card.factor))
+            part.rename(result)
+            Provenance.now(source, work.card, time.monotonic() - started, work.parameters).write_beside(result)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {result} ({error.strerror or error}): free some space or choose another folder"
+            ) from error
+        finally:
+            _remove(part)
+    return result
+
+
+def _work_off(step: Step, work: PlaneWork, report: Report) -> Report:
+    if work.stopped():
+        raise Stop
+    if step.result.exists():
+        return replace(report, skipped=(*report.skipped, step.source))
+    try:
+        apply_to_file(step.source, step.result, work)
+    except (PictureError, ComputeError) as error:  # of this file; a wrong model or a full disk concerns them all
+        work.on_event(Note("", f"{step.source.name} left out: {error}"))
+        return replace(report, failed=(*report.failed, (step.source, str(error))))
+    return replace(report, written=(*report.written, step.result))
+
+
+def _predicted(source: Path, opened: Opened, work: PlaneWork) -> Iterator[np.ndarray]:
+    for index in opened.picture.plane_indices():
+        if work.stopped():
+            raise Stop
+        try:
+            plane = opened.picture.take_plane(index)
+        except Exception as error:  # a truncated file shows only when its planes are decoded
+            raise unreadable(source, error) from error
+        yield work.predict(plane)
+
+
+def _layout(opened: Opened, first: np.ndarray, factor: int) -> Layout:
+    picture = opened.picture
+    axes = picture.axes.removesuffix("S")
+    steps = {a: s / factor if a in "YX" else s for a, s in opened.steps.items() if a in axes}
+    return Layout(axes, (*picture.shape[:-2], *first.shape), first.dtype, steps, opened.unit)
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(path.suffix)].removesuffix(".ome")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""File formats by suffix. A new format is one file here and one line in ``FORMATS``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from napari_fewshot.batch.formats.em import EM
+from napari_fewshot.batch.formats.format import Format, Layout, Opened
+from napari_fewshot.batch.formats.ome_zarr import OME_ZARR
+from napari_fewshot.batch.formats.raster import RASTER
+from napari_fewshot.batch.formats.tiff import TIFF
+from napari_fewshot.core.errors import FewshotError, PictureError, StorageError
+
+FORMATS: tuple[Format, ...] = (TIFF, OME_ZARR, EM, RASTER)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format of a file by its suffix; None when there is none for it."""
+    return next((f for f in FORMATS if path.suffix.lower() in f.suffixes), None)
+
+
+def writable_format(path: Path) -> Format:
+    """The format of a result file.
+
+    Raises
+    ------
+    StorageError
+        The suffix is not one of those that can be written.
+    """
+    found = format_of(path)
+    if found is None or found.write is None:
+        known = ", ".join(s for f in FORMATS if f.write for s in f.suffixes)
+        raise StorageError(f"cannot write {path.name}: let its name end in one of {known}")
+    return found
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Opened]:
+    """Open a picture file lazily.
+
+    Raises
+    ------
+    PictureError
+        No such file, an unknown format, a damaged file; the message names it.
+    """
+    found = format_of(path)
+    if found is None:
+        known = ", ".join(s for f in FORMATS for s in f.suffixes)
+        raise PictureError(f"{path} has no format that can be read: use one of {known}")
+    if not path.exists():
+        raise PictureError(f"{path} does not exist: check the name")
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(found.open(path))
+        except FewshotError:
+            raise
+        except Exception as error:  # a damaged file makes third-party readers raise anything
+            raise unreadable(path, error) from error
+        yield opened
+
+
+def unreadable(path: Path, error: Exception) -> PictureError:
+    """The error to raise when a reader gave up on a file."""
+    return PictureError(f"cannot read {path} ({type(error).__name__}: {error}): check that the file is complete")
+
+
+__all__ = ["FORMATS", "Format", "Layout", "Opened", "format_of", "open_picture", "unreadable", "writable_format"]

@@ -1,0 +1,75 @@
+"""What a file format is to the plugin: a lazy way in and, for some, a plane-by-plane way out. Knows no single format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from napari_fewshot.core.picture import Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A picture on disk that is read plane by plane, with the size of its pixels.
+
+    Parameters
+    ----------
+    picture : Picture
+    steps : dict of str to float
+        Pixel size along the axes where it is known, in ``unit``.
+    unit : str
+        ``"nm"``, ``"µm"``, ...; empty when unknown.
+    """
+
+    picture: Picture
+    steps: dict[str, float] = field(default_factory=dict)
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a result file will hold: axes without samples, shape, dtype, pixel size."""
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    steps: dict[str, float] = field(default_factory=dict)
+    unit: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Parameters
+    ----------
+    name : str
+    suffixes : tuple of str
+        Lower case, with the dot.
+    open : callable
+        ``open(path)`` gives a context manager that gives an `Opened`; may raise anything on a damaged file.
+    write : callable or None
+        ``write(path, planes, layout)`` takes (Y, X) planes, last leading axis fastest, and keeps at most one of them.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Callable[[Path], AbstractContextManager[Opened]]
+    write: Callable[[Path, Iterator[np.ndarray], Layout], None] | None = None
+
+
+def known_axes(axes: str) -> str:
+    """Axes of a file in the letters of a `Picture`: what is not T, C, Z, Y, X or trailing S takes the next free of Z, T, C."""
+    letters = list(axes.upper())
+    for i, letter in enumerate(letters):
+        if letter not in "TCZYX" and not (letter == "S" and i == len(letters) - 1):
+            letters[i] = next((free for free in "ZTC" if free not in letters), letter)
+    return "".join(letters)

@@ -1,0 +1,71 @@
+"""OME-Zarr: full resolution of the first multiscale image in, one level out, plane by plane. Plain zarr arrays are read too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_fewshot.batch.formats.format import Format, Layout, Opened, known_axes
+from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.picture import Picture, picture_of
+
+ORDER = "TCZYX"  # the order of axes that OME-Zarr asks for
+KINDS = {"T": "time", "C": "channel"}
+UNITS = {"nanometer": "nm", "micrometer": "µm", "angstrom": "Å", "millimeter": "mm"}
+CHUNK_PX = 1024
+
+
+@contextmanager
+def open_zarr(path: Path) -> Iterator[Opened]:
+    """Open level 0 of an OME-Zarr image (0.4 or 0.5), or a bare zarr array."""
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        yield Opened(picture_of(node, path.name))
+        return
+    attributes: dict[str, Any] = dict(node.attrs)
+    scales = attributes.get("ome", attributes).get("multiscales")
+    if not scales:
+        raise PictureError(f"{path} holds no OME-Zarr image: choose a folder that has 'multiscales' metadata")
+    level = scales[0]["datasets"][0]
+    data = node[level["path"]]
+    named = [a if isinstance(a, dict) else {"name": a} for a in scales[0].get("axes", ORDER[-data.ndim :])]
+    axes = known_axes("".join(a["name"][0] for a in named))
+    scale = next((t["scale"] for t in level.get("coordinateTransformations", []) if t["type"] == "scale"), None)
+    unit = str(named[-1].get("unit") or "")
+    steps = dict(zip(axes, map(float, scale), strict=True)) if scale and unit else {}
+    yield Opened(Picture(data, axes, path.name), steps, UNITS.get(unit, unit))
+
+
+def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None:
+    """Write an OME-Zarr 0.5 image of one level."""
+    axes = "".join(sorted(layout.axes, key=ORDER.index))
+    place = [layout.axes.index(a) for a in axes]
+    shape = tuple(layout.shape[i] for i in place)
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    chunks = (*(1,) * (len(shape) - 2), *(min(CHUNK_PX, n) for n in shape[-2:]))
+    array = group.create_array(
+        "0", shape=shape, chunks=chunks, dtype=layout.dtype, dimension_names=[a.lower() for a in axes]
+    )
+    for index, plane in zip(np.ndindex(*layout.shape[:-2]), planes, strict=True):
+        array[tuple(index[i] for i in place[:-2])] = plane
+    group.attrs["ome"] = _metadata(axes, layout, path)
+
+
+def _metadata(axes: str, layout: Layout, path: Path) -> dict[str, Any]:
+    long_names = {short: name for name, short in UNITS.items()}
+    unit = long_names.get(layout.unit, layout.unit)
+    described = []
+    for axis in axes:
+        entry = {"name": axis.lower(), "type": KINDS.get(axis, "space")}
+        described.append(entry | ({"unit": unit} if unit and axis in "ZYX" else {}))
+    scale = {"type": "scale", "scale": [layout.steps.get(a, 1.0) for a in axes]}
+    level = {"path": "0", "coordinateTransformations": [scale]}
+    return {"version": "0.5", "multiscales": [{"name": path.stem, "axes": described, "datasets": [level]}]}
+
+
+OME_ZARR = Format("OME-Zarr", (".zarr",), open_zarr, write_zarr)

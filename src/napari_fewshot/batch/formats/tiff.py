@@ -1,0 +1,112 @@
+"""TIFF, with ImageJ and OME axes and pixel sizes; pages are decoded when a plane is asked for. Writes OME-TIFF."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+import zarr
+
+from napari_fewshot.batch.formats.format import Format, Layout, Opened, known_axes
+from napari_fewshot.core.picture import Picture
+
+CLASSIC_LIMIT_BYTES = 2**32 - 2**25
+UNITS = {"micron": "µm", "microns": "µm", "um": "µm", "\\u00b5m": "µm", "\\u00B5m": "µm", "pixel": "", "angstrom": "Å"}
+PER_CM = {"nm": 1e7, "µm": 1e4, "Å": 1e8, "mm": 10.0, "cm": 1.0}
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[Opened]:
+    """Open the first series of a TIFF file at full resolution."""
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        _check_complete(file, series)
+        store = series.aszarr(level=0)
+        try:
+            data = zarr.open_array(store, mode="r")
+            steps, unit = _pixel_size(file)
+            yield Opened(Picture(data, known_axes(series.axes), path.name), steps, unit)
+        finally:
+            store.close()
+
+
+def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None:
+    """Write a deflate OME-TIFF page by page; bool is stored as 0 and 1."""
+    dtype = np.dtype(np.uint8) if layout.dtype.kind == "b" else layout.dtype
+    steps = {a: s for a, s in layout.steps.items() if layout.unit and a in "XYZ"}
+    metadata: dict[str, Any] = {"axes": layout.axes}
+    for axis, step in steps.items():
+        metadata |= {f"PhysicalSize{axis}": step, f"PhysicalSize{axis}Unit": layout.unit}
+    options: dict[str, Any] = {}
+    if layout.unit in PER_CM and {"X", "Y"} <= steps.keys():
+        per_cm = PER_CM[layout.unit]
+        options = {"resolution": (per_cm / steps["X"], per_cm / steps["Y"]), "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path, bigtiff=layout.n_bytes > CLASSIC_LIMIT_BYTES, ome=True) as writer:
+        writer.write(
+            (np.ascontiguousarray(plane, dtype) for plane in planes),
+            shape=layout.shape,
+            dtype=dtype,
+            photometric="minisblack",
+            compression="zlib",
+            predictor=dtype.kind in "ui",
+            metadata=metadata,
+            **options,
+        )
+
+
+def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise EOFError for a truncated file: tifffile would show fewer planes, or zeros, without a word."""
+    tiff, source, page = file.tiff, file.filehandle, file.pages[len(file.pages) - 1]
+    source.seek(page.offset)
+    (n_tags,) = struct.unpack(tiff.tagnoformat, source.read(tiff.tagnosize))
+    source.seek(n_tags * tiff.tagsize, 1)
+    (next_page,) = struct.unpack(tiff.offsetformat, source.read(tiff.offsetsize))
+    if series.dataoffset is not None:
+        end = series.dataoffset + series.nbytes
+    else:
+        parts = (p for p in series.pages if p is not None)
+        end = max(o + n for p in parts for o, n in zip(p.dataoffsets, p.databytecounts, strict=False))
+    if next_page or end > source.size:
+        raise EOFError("the file is truncated")
+
+
+def _pixel_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
+    if file.ome_metadata:
+        return _ome_size(file.ome_metadata)
+    if file.is_imagej:
+        return _imagej_size(file)
+    return {}, ""  # the resolution of other TIFFs is that of a printer
+
+
+def _ome_size(xml: str) -> tuple[dict[str, float], str]:
+    pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("}Pixels")), None)
+    found = {a: pixels.get(f"PhysicalSize{a}") for a in "XYZ"} if pixels is not None else {}
+    steps = {a: float(s) for a, s in found.items() if s}
+    if pixels is None or not steps:
+        return {}, ""
+    unit = pixels.get("PhysicalSizeXUnit", "µm")
+    return steps, UNITS.get(unit, unit)
+
+
+def _imagej_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
+    notes = file.imagej_metadata or {}
+    unit = UNITS.get(str(notes.get("unit", "")), str(notes.get("unit", "")))
+    if not unit or unit == "inch":
+        return {}, ""
+    steps = {}
+    for axis in "XY":
+        tag = file.series[0].keyframe.tags.get(f"{axis}Resolution")
+        if tag is not None and tag.value[0]:
+            steps[axis] = tag.value[1] / tag.value[0]
+    if "spacing" in notes:
+        steps["Z"] = float(notes["spacing"])
+    return steps, unit
+
+
+TIFF = Format("TIFF", (".tif", ".tiff"), open_tiff, write_tiff)

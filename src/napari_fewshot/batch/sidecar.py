@@ -1,0 +1,54 @@
+"""The card that lies beside a result file and says how it was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from napari_fewshot.core.card import ModelCard
+
+PACKAGES = ("napari-fewshot", "torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: its source, the model, the parameters, and what they ran with."""
+
+    source: str
+    model: dict[str, Any]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def now(cls, source: Path, card: ModelCard, seconds: float, parameters: dict[str, Any]) -> Provenance:
+        model = {k: getattr(card, k) for k in ("name", "id", "sha256", "task", "factor", "parent", "seed")}
+        model["classes"] = [c.name for c in card.classes]
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(str(source), model, parameters, round(seconds, 3), created, installed_versions())
+
+    def write_beside(self, result: Path) -> Path:
+        """Write ``<result>.json``."""
+        path = sidecar_of(result)
+        path.write_text(json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        return path
+
+
+def sidecar_of(result: Path) -> Path:
+    return result.with_name(result.name + ".json")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that decide a result; those that are absent are left out."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,188 @@
+import errno
+import json
+import os
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_fewshot.batch.folder import PlaneWork, Stop, apply_to_file, apply_to_folder, plan_folder
+from napari_fewshot.batch.formats import open_picture
+from napari_fewshot.batch.formats.format import Layout
+from napari_fewshot.batch.formats.ome_zarr import write_zarr
+from napari_fewshot.batch.formats.tiff import write_tiff
+from napari_fewshot.compute.events import Note, Progress
+from napari_fewshot.core.errors import PictureError, StorageError
+
+
+def doubled(plane):
+    return plane.repeat(2, 0).repeat(2, 1)
+
+
+@pytest.fixture
+def work(double_card):
+    return PlaneWork(doubled, double_card, parameters={"device": "cpu"})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    source = tmp_path / "in"
+    source.mkdir()
+    for name, shape in {"a.tif": (40, 50), "b.tif": (3, 40, 50), "c.tiff": (2, 40, 50)}.items():
+        data = rng.integers(0, 255, shape, dtype=np.uint8)
+        tifffile.imwrite(source / name, data, photometric="minisblack", compression="zlib")
+    (source / "notes.txt").write_text("not a picture")
+    return source
+
+
+def test_a_folder_is_worked_off_and_every_result_has_its_card(folder, tmp_path, work):
+    events = []
+    steps = plan_folder(folder, tmp_path / "out")
+    report = apply_to_folder(steps, replace(work, on_event=events.append))
+    assert [p.name for p in report.written] == ["a.tif", "b.tif", "c.tif"]
+    for step in steps:
+        np.testing.assert_array_equal(
+            tifffile.imread(step.result), tifffile.imread(step.source).repeat(2, -1).repeat(2, -2)
+        )
+        card = json.loads(step.result.with_name(step.result.name + ".json").read_text())
+        assert card["model"]["name"] == "toy-x2" and card["source"] == str(step.source)
+        assert card["parameters"] == {"device": "cpu"} and card["versions"]["numpy"] == np.__version__
+    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_planning_writes_nothing_and_knows_what_is_there(folder, tmp_path, work):
+    out = tmp_path / "out"
+    assert [s.is_done for s in plan_folder(folder, out)] == [False] * 3 and not out.exists()
+    apply_to_file(folder / "a.tif", out / "a.tif", work)
+    assert [s.is_done for s in plan_folder(folder, out)] == [True, False, False]
+
+
+def test_a_stopped_folder_is_taken_up_where_it_was_left(folder, tmp_path, work):
+    seen = []
+
+    def watched(plane):
+        seen.append(1)
+        return doubled(plane)
+
+    out = tmp_path / "out"
+    steps = plan_folder(folder, out)
+    stopping = replace(work, predict=watched, stopped=lambda: len(seen) == 2)
+    report = apply_to_folder(steps, stopping)
+    assert report.was_stopped and [p.name for p in report.written] == ["a.tif"]
+    assert sorted(p.name for p in out.iterdir()) == ["a.tif", "a.tif.json"]
+    report = apply_to_folder(plan_folder(folder, out), replace(work, predict=watched))
+    assert [p.name for p in report.skipped] == ["a.tif"] and [p.name for p in report.written] == ["b.tif", "c.tif"]
+    assert len(seen) == 2 + 3 + 2
+
+
+def test_an_unreadable_file_is_named_and_the_others_are_done(folder, tmp_path, work):
+    (folder / "broken.tif").write_bytes(b"II*\0 nothing")
+    whole = (folder / "b.tif").read_bytes()
+    tifffile.imwrite(folder / "tiny.tif", np.zeros((5, 5), np.uint8))
+    (folder / "torn.tif").write_bytes(whole[: len(whole) // 2])
+    events = []
+    report = apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, on_event=events.append))
+    assert [p.name for p in report.written] == ["a.tif", "b.tif", "c.tif"]
+    reasons = {path.name: why for path, why in report.failed}
+    assert set(reasons) == {"broken.tif", "tiny.tif", "torn.tif"}
+    assert "at least 32 px" in reasons["tiny.tif"] and "check that the file is complete" in reasons["torn.tif"]
+    assert [e.message.split()[0] for e in events if isinstance(e, Note)] == ["broken.tif", "tiny.tif", "torn.tif"]
+
+
+def test_a_full_disk_ends_the_work_and_leaves_no_half_result(folder, tmp_path, work, monkeypatch):
+    def full(path, planes, layout):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full:
+        write = staticmethod(full)
+
+    monkeypatch.setattr("napari_fewshot.batch.folder.writable_format", lambda path: Full)
+    with pytest.raises(StorageError, match="No space left"):
+        apply_to_folder(plan_folder(folder, tmp_path / "out"), work)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX file limits")
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_disk_that_really_takes_no_more_leaves_no_half_result(tmp_path, work, suffix):
+    import resource
+
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", noise)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="cannot write"):
+            apply_to_file(tmp_path / "a.tif", tmp_path / "out" / f"a{suffix}", replace(work, predict=lambda p: p))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+def test_pixel_sizes_and_axes_go_over_to_the_finer_result(tmp_path, work):
+    data = np.zeros((2, 40, 50), np.uint8)
+    write_tiff(
+        tmp_path / "a.tif", iter(data), Layout("ZYX", data.shape, data.dtype, {"Z": 9.0, "Y": 4.0, "X": 4.0}, "nm")
+    )
+    for name in ("b.tif", "b.zarr"):
+        with open_picture(apply_to_file(tmp_path / "a.tif", tmp_path / name, work)) as opened:
+            assert opened.picture.shape == (2, 80, 100) and opened.unit == "nm"
+            assert opened.steps == pytest.approx({"Z": 9, "Y": 2, "X": 2})
+
+
+def test_memory_does_not_grow_with_the_stack(tmp_path, work):
+    def planes(n):
+        return (np.full((256, 256), i % 251, np.uint8) for i in range(n))
+
+    peaks = []
+    for n in (5, 100):
+        source = tmp_path / f"{n}.zarr"
+        write_zarr(source, planes(n), Layout("ZYX", (n, 256, 256), np.dtype(np.uint8)))
+        tracemalloc.start()
+        apply_to_file(source, tmp_path / f"{n}.tif", replace(work, predict=lambda p: p))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 20 * 256 * 256
+
+
+def test_two_sources_of_one_stem_get_two_results(folder, tmp_path):
+    (folder / "a.png").write_bytes(b"")
+    names = [s.result.name for s in plan_folder(folder, tmp_path / "out")]
+    assert names == ["a.png.tif", "a.tif.tif", "b.tif", "c.tif"]
+
+
+def test_plans_that_cannot_work_are_refused(folder, tmp_path):
+    with pytest.raises(PictureError, match="is not a folder"):
+        plan_folder(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(StorageError, match="choose another folder"):
+        plan_folder(folder, folder)
+    with pytest.raises(StorageError, match="end in one of"):
+        plan_folder(folder, tmp_path, ".png")
+    with pytest.raises(PictureError, match="no picture in"):
+        plan_folder(tmp_path, tmp_path / "out")
+
+
+def test_an_existing_result_is_never_overwritten(folder, tmp_path, work):
+    (tmp_path / "a.tif").write_text("mine")
+    with pytest.raises(StorageError, match="exists already"):
+        apply_to_file(folder / "a.tif", tmp_path / "a.tif", work)
+    assert (tmp_path / "a.tif").read_text() == "mine"
+
+
+def test_stopping_a_file_leaves_nothing(folder, tmp_path, work):
+    with pytest.raises(Stop):
+        apply_to_file(folder / "b.tif", tmp_path / "b.zarr", replace(work, stopped=lambda: True))
+    assert not (tmp_path / "b.zarr").exists()
+
+
+def test_a_mistake_in_predict_shows_its_traceback(folder, tmp_path, work):
+    def wrong(plane):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, predict=wrong))
+    assert [*(tmp_path / "out").glob("*")] == []

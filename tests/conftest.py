@@ -1,0 +1,41 @@
+"""What all tests share: models of the user go to a temporary folder; toy pictures whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.shelf import HOME_VARIABLE, ModelFile
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches the models of whoever runs it."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv(HOME_VARIABLE, str(folder))
+    return folder
+
+
+@pytest.fixture
+def disc() -> tuple[np.ndarray, np.ndarray]:
+    """A noisy bright disc, (96, 128) uint8, and its truth: 1 outside, 2 inside."""
+    y, x = np.ogrid[:96, :128]
+    inside = (y - 48) ** 2 + (x - 70) ** 2 < 30**2
+    noise = np.random.default_rng(0).normal(0, 12, inside.shape)
+    return np.clip(80 + 90 * inside + noise, 0, 255).astype(np.uint8), (1 + inside).astype(np.uint8)
+
+
+@pytest.fixture
+def model_file() -> ModelFile:
+    """A sealed model file whose weights are no network's."""
+    return ModelFile.sealed(ModelCard("toy", "denoise", {"name": "none"}), b"weights")
+
+
+@pytest.fixture
+def double_card() -> ModelCard:
+    """The card of a model that answers twice as finely."""
+    return replace(ModelCard("toy-x2", "super_resolve", {"name": "none"}), factor=2)

@@ -1,0 +1,156 @@
+"""The command line: files in, files out; a user's mistake is one line and exit code 2."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_fewshot import cli, demo
+from napari_fewshot.core.simulate import simulate_strokes
+
+
+@pytest.fixture
+def files(tmp_path, disc):
+    """A picture, its strokes and a clean target as TIFF files."""
+    tifffile.imwrite(tmp_path / "image.tif", disc[0])
+    tifffile.imwrite(tmp_path / "painted.tif", simulate_strokes(disc[1], 2))
+    tifffile.imwrite(tmp_path / "clean.tif", disc[1] * np.uint8(90))
+    return tmp_path
+
+
+def run(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+def test_predict_writes_a_result_and_its_card(files):
+    assert run("predict", "em-denoise", files / "image.tif", files / "out.tif", "--device", "cpu") == 0
+    assert tifffile.imread(files / "out.tif").dtype == np.uint8
+    assert json.loads((files / "out.tif.json").read_text())["model"]["name"] == "em-denoise"
+
+
+def test_fine_tune_then_apply_to_a_folder(files, disc, capsys):
+    tuned = files / "models" / "disc"
+    command = ["fine-tune", "em-segment", "--images", files / "image.tif", "--painted", files / "painted.tif"]
+    assert run(*command, "--out", tuned, "--steps", 0, "--device", "cpu") == 0
+    assert (tuned / "card.json").exists()
+    (files / "in").mkdir()
+    (files / "image.tif").rename(files / "in" / "image.tif")
+    assert run("predict", tuned, files / "in", files / "out", "--device", "cpu") == 0
+    assert "1 written, 0 there already, 0 left out" in capsys.readouterr().out
+    assert (tifffile.imread(files / "out" / "image.tif") == disc[1]).mean() > 0.8
+    assert run("predict", tuned, files / "in", files / "out", "--device", "cpu") == 0
+    assert "0 written, 1 there already" in capsys.readouterr().out
+
+
+def test_a_restoration_is_fine_tuned_with_or_without_targets(files):
+    common = ["fine-tune", "em-denoise", "--images", files / "image.tif", "--steps", 1, "--device", "cpu"]
+    assert run(*common, "--out", files / "a") == 0
+    assert run(*common, "--out", files / "b", "--painted", files / "clean.tif") == 0
+
+
+def test_models_are_listed_exported_and_imported(files, capsys):
+    assert run("models") == 0
+    listed = capsys.readouterr().out
+    assert all(
+        name in listed for name in ("em-segment", "em-denoise", "em-superres-x2", "em-superres-x4", "em-background")
+    )
+    assert run("models", "export", "em-denoise", files / "model.zip") == 0
+    assert sorted(zipfile.ZipFile(files / "model.zip").namelist()) == ["card.json", "model.safetensors"]
+    assert run("models", "import", files / "model.zip") == 0
+    capsys.readouterr()
+    run("models")
+    assert "em-denoise-2" in capsys.readouterr().out
+
+
+@pytest.mark.heavy
+def test_pretrain_makes_the_five_models(files, disc):
+    (files / "data").mkdir()
+    (files / "labelled" / "images").mkdir(parents=True)
+    (files / "labelled" / "labels").mkdir()
+    image = np.tile(disc[0], (3, 3))
+    for name in ("a", "b", "unwanted"):
+        tifffile.imwrite(files / "data" / f"{name}.tif", image)
+        tifffile.imwrite(files / "labelled" / "images" / f"{name}.tif", image)
+        tifffile.imwrite(files / "labelled" / "labels" / f"{name}.tif", np.tile(disc[1], (3, 3)) - 1)
+    command = ["pretrain", "--data", files / "data", "--out", files / "made", "--labelled", files / "labelled"]
+    assert run(*command, "--leave-out", "unwanted", "--seconds", 2, "--device", "cpu") == 0
+    assert len([*files.glob("made/*/card.json")]) == 5
+    card = json.loads((files / "made" / "em-denoise" / "card.json").read_text())
+    assert "unwanted" not in card["data"] and card["task"] == "denoise"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "em-nothing", "image.tif", "out.tif"], "there is no model 'em-nothing'"),
+        (["predict", "em-denoise", "missing.tif", "out.tif"], "missing.tif does not exist"),
+        (["predict", "em-denoise", "image.tif", "out.png"], "let its name end in"),
+        (["predict", "em-denoise", "image.tif", "clean.tif"], "exists already"),
+        (["predict", "em-denoise", "image.tif", "out.tif", "--device", "tpu"], "there is no device 'tpu'"),
+        (["predict", "em-segment", "image.tif", "out.tif", "--device", "cpu"], "stroke"),
+        (["fine-tune", "em-segment", "--images", "image.tif", "--out", "new"], "learns from strokes"),
+        (["fine-tune", "em-denoise", "--images", "image.tif", "--out", "."], "exists already"),
+        (["pretrain", "--data", "image.tif", "--out", "new", "--leave-out", "image"], "no picture to learn from"),
+        (["models", "import", "image.tif"], "not an exported model"),
+        (["models", "export", "em-nothing", "a.zip"], "there is no model"),
+        (["worker", "tls://127.0.0.1:1"], "needs --ca, --cert and --key"),
+        (["worker", "tls://127.0.0.1:1", "--ca", "a", "--cert", "b", "--key", "c"], "does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(files, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(files)
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and error.startswith("napari-fewshot: ") and len(error.splitlines()) == 1
+
+
+def test_files_of_a_folder_that_fail_are_named_and_the_code_tells(files, capsys):
+    (files / "in").mkdir()
+    (files / "image.tif").rename(files / "in" / "image.tif")
+    (files / "in" / "broken.tif").write_bytes(b"II*\0")
+    assert run("predict", "em-denoise", files / "in", files / "out", "--device", "cpu") == 2
+    printed = capsys.readouterr()
+    assert "1 written, 0 there already, 1 left out" in printed.out and "broken.tif" in printed.err
+
+
+def test_the_script_reports_its_version_and_mistakes_without_a_traceback():
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_fewshot.cli", "models", "export", "no such", "a.zip"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_without_a_display_the_demo_says_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(demo, "run_headless", lambda out, seed: out.mkdir())
+    assert run("demo", "--out", tmp_path / "fewshot-demo") == 0
+    assert "headless" in capsys.readouterr().out and (tmp_path / "fewshot-demo").exists()
+
+
+@pytest.mark.heavy
+def test_the_headless_demo_does_the_whole_job_and_makes_room_for_the_next(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "SECONDS", 1.0)
+    out = tmp_path / "fewshot-demo"
+    scores = demo.run_headless(out)
+    assert json.loads((out / "scores.json").read_text()) == scores and len(scores) == 8
+    names = {p.name for p in out.iterdir()}
+    assert {"figure.png", "stack-segmented.tif", "stack-segmented.tif.json", "model", "strokes.tif"} <= names
+    assert tifffile.imread(out / "stack-segmented.tif").shape == (15, 250, 250)
+    assert tifffile.imread(out / "super_resolve-result.tif").shape == (512, 512)
+    demo._clear(out)
+    assert [*out.iterdir()] == []
+
+
+def test_the_demo_leaves_other_files_alone(tmp_path):
+    (tmp_path / "thesis.doc").write_text("mine")
+    with pytest.raises(cli.FewshotError, match="holds other files"):
+        demo.run_headless(tmp_path)
+    assert (tmp_path / "thesis.doc").exists()
