@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from napari_fewshot.compute.events import Event, Note, Progress
-from napari_fewshot.core.card import ModelCard
+from napari_fewshot.cli_files import Files, list_pictures, read_whole
+from napari_fewshot.cli_pretrain import pretrain
+from napari_fewshot.cli_speech import describe, show
 from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError
 
 if TYPE_CHECKING:
     from distributed import Security
 
-    from napari_fewshot.api import Teller
     from napari_fewshot.batch.folder import PlaneWork
-    from napari_fewshot.engine.pretexts.episodic import LabelledSet
 
 app = App(
     name="napari-fewshot", help="Few-shot segmentation and restoration of micrographs.", version_flags=["--version"]
 )
 models_app = App(name="models", help="List models, or export and import them.")
 app.command(models_app)
-
-Files = Annotated[list[Path], Parameter(consume_multiple=True)]
+app.command(pretrain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,68 +111,12 @@ def fine_tune(
 
     if out.exists():
         raise FewshotError(f"{out} exists already: choose another folder (a saved model is never overwritten)")
-    arrays = [_read(path) for path in _listed(images)]
-    targets = [_read(path) for path in _listed(painted)] if painted else None
+    arrays = [read_whole(path) for path in list_pictures(images)]
+    targets = [read_whole(path) for path in list_pictures(painted)] if painted else None
     generator = api.load(model, device)
-    tuned = api.fine_tune(generator, arrays, targets, seconds=seconds, steps=steps, seed=seed, on_event=_show)
+    tuned = api.fine_tune(generator, arrays, targets, seconds=seconds, steps=steps, seed=seed, on_event=show)
     print(file=sys.stderr)
-    _describe(tuned.save(out))
-
-
-@app.command
-def pretrain(
-    *,
-    data: Files,
-    out: Path,
-    labelled: Files | None = None,
-    leave_out: str = "",
-    seconds: float = 3600.0,
-    seed: int = 0,
-    device: str = "auto",
-    licence: str = "BSD-3-Clause",
-) -> None:
-    """Pretrain the embedded models from unlabelled pictures.
-
-    Parameters
-    ----------
-    data
-        Picture files, or folders of them.
-    out
-        Gets one model folder for each embedded model.
-    labelled
-        Folders with images/ and labels/ of the same file names, for the few-shot episodes.
-    leave_out
-        Files whose name contains this are not used.
-    seconds
-        Wall time in all.
-    seed
-        For everything random.
-    device
-        auto, cpu, cuda:0, mps.
-    licence
-        What the cards say of the models.
-    """
-    from napari_fewshot.batch.formats import open_picture
-    from napari_fewshot.engine.pretrain import Recipe
-    from napari_fewshot.engine.pretrain import pretrain as run
-
-    paths = [p for p in _listed(data) if not leave_out or leave_out not in p.name]
-    if not paths:
-        raise PictureError("there is no picture to learn from: check --data and --leave-out")
-    with ExitStack() as files:
-        pictures = tuple(files.enter_context(open_picture(p)).picture for p in paths)
-        recipe = Recipe(
-            pictures,
-            tuple(_labelled_set(folder) for folder in labelled or ()),
-            seconds,
-            seed=seed,
-            device=device,
-            data=f"{sum(p.n_planes for p in pictures)} planes of {', '.join(p.stem for p in paths)}",
-            command=" ".join(["napari-fewshot", *sys.argv[1:]]),
-            licence=licence,
-        )
-        for card in run(recipe, out, _listener()):
-            _describe(card)
+    describe(tuned.save(out))
 
 
 @models_app.default
@@ -185,7 +125,7 @@ def list_models() -> None:
     from napari_fewshot import api
 
     for card in api.models():
-        _describe(card)
+        describe(card)
 
 
 @models_app.command(name="export")
@@ -215,7 +155,7 @@ def import_model(source: Path) -> None:
     """
     from napari_fewshot.core.shelf import Shelf
 
-    _describe(Shelf().import_model(source))
+    describe(Shelf().import_model(source))
 
 
 @app.command
@@ -298,16 +238,8 @@ def _plane_work(model: str, device: str) -> PlaneWork:
     generator = api.load(model, device)
     parameters = {"device": generator.device}
     return PlaneWork(
-        lambda plane: predict_plane(generator, plane)[0], generator.card, on_event=_show, parameters=parameters
+        lambda plane: predict_plane(generator, plane)[0], generator.card, on_event=show, parameters=parameters
     )
-
-
-def _labelled_set(folder: Path) -> LabelledSet:
-    from napari_fewshot.engine.pretexts.episodic import LabelledSet
-
-    images = _listed([folder / "images"])
-    labels = [folder / "labels" / path.name for path in images]
-    return LabelledSet(folder.name, tuple(_read(p) for p in images), tuple(_read(p) for p in labels))
 
 
 def _tls(ca: Path, cert: Path, key: Path) -> Security:
@@ -317,51 +249,6 @@ def _tls(ca: Path, cert: Path, key: Path) -> Security:
         if not path.is_file():
             raise ComputeError(f"{path} does not exist: check --ca, --cert and --key")
     return Security(require_encryption=True, tls_ca_file=str(ca), tls_worker_cert=str(cert), tls_worker_key=str(key))
-
-
-def _listed(paths: Sequence[Path]) -> list[Path]:
-    from napari_fewshot.batch.formats import format_of
-
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir() and format_of(path) is None:
-            found += sorted(p for p in path.iterdir() if format_of(p) is not None)
-        else:
-            found.append(path)
-    return found
-
-
-def _read(path: Path) -> np.ndarray:
-    from napari_fewshot.batch.formats import open_picture
-
-    with open_picture(path) as opened:
-        picture = opened.picture
-        planes = [picture.take_plane(index) for index in picture.plane_indices()]
-    return np.stack(planes).reshape(picture.shape)  # (n, Y, X) -> (..., Y, X)
-
-
-def _listener() -> Teller:
-    from napari_fewshot.api import Teller
-
-    return Teller(_show)
-
-
-def _show(event: Event) -> None:
-    if isinstance(event, Note):
-        print(f"\n{event.message}", file=sys.stderr)
-    elif isinstance(event, Progress):
-        left = "" if event.seconds_left is None else f", {event.seconds_left:.0f} s left"
-        total = "" if event.total is None else f"/{event.total}"
-        losses = "".join(f", {k} {v:.4g}" for k, v in event.losses.items())
-        score = "" if event.score is None else f", score {event.score:.3f}"
-        end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"{event.done}{total}, {event.seconds:.0f} s{left}{losses}{score}", end=end, file=sys.stderr)
-
-
-def _describe(card: ModelCard) -> None:
-    scores = ", ".join(f"{k} {v:.3g}" for k, v in card.scores.items())
-    parent = f"from {card.parent}" if card.parent else "pretrained"
-    print(f"{card.name}\t{card.task}\t{card.id}\t{parent}\t{card.created}\t{scores}".rstrip())
 
 
 if __name__ == "__main__":

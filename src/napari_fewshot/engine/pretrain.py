@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import ModelError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.engine.device import choose_device, place
@@ -20,6 +21,7 @@ from napari_fewshot.engine.generator import Generator, stamp
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.patches import Patches
+from napari_fewshot.engine.pretexts import PRETEXTS
 from napari_fewshot.engine.pretexts.episodic import Episodic, LabelledSet
 from napari_fewshot.engine.pretexts.restore import Restore, Restorers
 from napari_fewshot.tasks import TASKS
@@ -65,9 +67,14 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     ------
     PictureError
         No image is large enough.
+    ModelError
+        An unknown pretext.
     StorageError
         A model folder exists already, or the disk is full or read-only.
     """
+    unknown = set(recipe.pretexts) - PRETEXTS.keys()
+    if unknown or not recipe.pretexts:
+        raise ModelError(f"there is no pretext {', '.join(sorted(unknown))!r}: choose from {', '.join(PRETEXTS)}")
     device = choose_device(recipe.device)
     rng = np.random.default_rng(recipe.seed)
     torch.manual_seed(recipe.seed)

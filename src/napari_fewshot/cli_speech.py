@@ -1,0 +1,26 @@
+"""How the command line tells of events and cards."""
+
+from __future__ import annotations
+
+import sys
+
+from napari_fewshot.compute.events import Event, Note, Progress
+from napari_fewshot.core.card import ModelCard
+
+
+def show(event: Event) -> None:
+    if isinstance(event, Note):
+        print(f"\n{event.message}", file=sys.stderr)
+    elif isinstance(event, Progress):
+        left = "" if event.seconds_left is None else f", {event.seconds_left:.0f} s left"
+        total = "" if event.total is None else f"/{event.total}"
+        losses = "".join(f", {k} {v:.4g}" for k, v in event.losses.items())
+        score = "" if event.score is None else f", score {event.score:.3f}"
+        end = "\r" if sys.stderr.isatty() else "\n"
+        print(f"{event.done}{total}, {event.seconds:.0f} s{left}{losses}{score}", end=end, file=sys.stderr)
+
+
+def describe(card: ModelCard) -> None:
+    scores = ", ".join(f"{k} {v:.3g}" for k, v in card.scores.items())
+    parent = f"from {card.parent}" if card.parent else "pretrained"
+    print(f"{card.name}\t{card.task}\t{card.id}\t{parent}\t{card.created}\t{scores}".rstrip())
