@@ -1,0 +1,242 @@
+"""Applying a model to layers, one after the other; answers land in result layers plane by plane. Draws no widget."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import napari
+from napari.layers import Image, Layer
+from qtpy.QtCore import QObject, Signal
+
+from napari_fewshot.compute.events import Failed, Lost, PlaneDone, Progress, Stopped
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
+from napari_fewshot.core.job import Apply, Job
+from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.bridge import Bridge
+from napari_fewshot.ui.layers import current_index, spoken, take_picture
+from napari_fewshot.ui.results import (
+    Place,
+    ResultStack,
+    answer_layer,
+    confidence_layer,
+    corner_of,
+    insert_quietly,
+    provenance,
+)
+from napari_fewshot.ui.work import Work
+
+SLICE, LAYER, SELECTED, ALL, FOLDER = "slice", "layer", "selected", "all", "folder"
+SCOPES = {
+    SLICE: "this slice",
+    LAYER: "the whole layer",
+    SELECTED: "selected image layers",
+    ALL: "all open image layers",
+    FOLDER: "a folder of images…",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One layer to apply to, read once: what happens to it later does not matter."""
+
+    picture: Picture
+    place: Place
+    indices: tuple[PlaneIndex, ...]
+    is_slice: bool
+
+    @classmethod
+    def of_layer(cls, layer: Image, viewer: napari.Viewer, is_slice: bool) -> Target:
+        picture = take_picture(layer, viewer)
+        picture.check_size()
+        here = current_index(layer, viewer, picture)
+        every = [here] if is_slice else sorted(picture.plane_indices(), key=lambda i: i != here)
+        return cls(picture, Place.of_layer(layer), tuple(every), is_slice)
+
+
+class Landing:
+    """The result layers of one target: made with its first plane, filled as planes come."""
+
+    def __init__(self, target: Target, card: ModelCard, about: dict[str, Any]) -> None:
+        self._target, self._card, self._about = target, card, about
+        self._stacks: dict[str, ResultStack] = {}
+        self.layers: dict[str, Layer] = {}
+
+    def land(self, event: PlaneDone, viewer: napari.Viewer, below: Layer | None) -> None:
+        """Fill one plane and show it if it is on display."""
+        self._fill("answer", event.values, event.index, viewer, below)
+        if event.confidence is not None:
+            self._fill("confidence", event.confidence, event.index, viewer, below)
+
+    def is_removed(self, viewer: napari.Viewer) -> bool:
+        """Whether the user has thrown the answer away."""
+        return "answer" in self.layers and self.layers["answer"] not in viewer.layers
+
+    def _fill(self, key: str, values: Any, index: PlaneIndex, viewer: napari.Viewer, below: Layer | None) -> None:
+        where = tuple(0 for _ in index) if self._target.is_slice else self._target.picture.result_index(index)
+        if key not in self._stacks:
+            leading = tuple(1 for _ in index) if self._target.is_slice else self._target.picture.shape[:-2]
+            self._stacks[key] = ResultStack((*leading, *values.shape), values.dtype)
+        self._stacks[key].write(where, values)
+        if key not in self.layers:
+            self.layers[key] = self._make(key, self._stacks[key])
+            insert_quietly(viewer, self.layers[key], below)
+        elif self.layers[key] in viewer.layers and _is_on_display(self.layers[key], where, viewer):
+            self.layers[key].refresh(extent=False)
+
+    def _make(self, key: str, stack: ResultStack) -> Layer:
+        picture, place = self._target.picture, self._target.place
+        factor = max(1, round(stack.array.shape[-1] / picture.plane_shape[1]))
+        transform = place.over(corner_of(picture, self._target.indices[0] if self._target.is_slice else None), factor)
+        name = f"{place.name} {self._card.name}"
+        if key == "answer":
+            layer = answer_layer(stack.array, name, self._card, place, transform, self._about)
+        else:
+            layer = confidence_layer(stack.array, f"{name} confidence", transform, self._about)
+        stack.belongs_to(layer)
+        return layer
+
+
+class Applier(QObject):
+    """Guards that layers are worked on one after the other, that Stop ends them all, and that what is done stays."""
+
+    started = Signal(object)  # Work
+    progressed = Signal(int, object, object)  # planes done, planes in all or None, seconds left or None
+    landed = Signal(object)  # the first result layer of a target
+    ended = Signal(str, bool)  # a sentence, and whether it is a failure
+    said = Signal(str, bool)
+
+    def __init__(self, viewer: napari.Viewer, bridge: Bridge, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer, self._bridge = viewer, bridge
+        self._queue: deque[Target] = deque()
+        self._n_done = self._n_planes = 0
+        self._skipped: list[str] = []
+        self._confidence = False
+        self._card: ModelCard | None = None
+        self._below: Layer | None = None
+        self.work: Work | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.work is not None and self.work.is_running
+
+    def apply(
+        self, layers: Sequence[Image], is_slice: bool, card: ModelCard, confidence: bool, below: Layer | None
+    ) -> None:
+        """Apply a model to layers; the reason is told when that cannot be."""
+        try:
+            check_model(card)
+            if not layers:
+                raise PictureError("there is no image layer to apply to: open a micrograph or select image layers")
+            targets = [self._take_target(layer, is_slice, len(layers) > 1) for layer in layers]
+        except FewshotError as error:
+            self.said.emit(str(error), True)
+            return
+        self._queue = deque(t for t in targets if t is not None)
+        self._n_done, self._n_planes = 0, sum(len(t.indices) for t in self._queue)
+        self._card, self._confidence, self._below = card, confidence, below
+        self._next()
+
+    def stop(self) -> None:
+        """End the current plane and forget the rest; what is done stays."""
+        self._queue.clear()
+        if self.work is not None and self.work.is_running:
+            self._bridge.stop(self.work)
+
+    def _take_target(self, layer: Image, is_slice: bool, may_skip: bool) -> Target | None:
+        try:
+            return Target.of_layer(layer, self._viewer, is_slice)
+        except PictureError as error:
+            if not may_skip:
+                raise
+            self._skipped.append(str(error))
+            return None
+
+    def _next(self) -> None:
+        assert self._card is not None
+        if not self._queue:
+            skipped, self._skipped = self._skipped, []
+            left = f"; left out: {'; '.join(skipped)}" if skipped else ""
+            self.ended.emit(
+                f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes{left}", bool(skipped)
+            )
+            return
+        target = self._queue.popleft()
+        parameters = {
+            "confidence": self._confidence,
+            "planes": len(target.indices),
+            "scope": SLICE if target.is_slice else LAYER,
+        }
+        landing = Landing(target, self._card, provenance(self._card, target.place.name, parameters))
+        work = self.work = self._bridge.submit(
+            partial(self._make_job, target), f"applying {self._card.name} to {spoken(target.picture)}"
+        )
+        work.plane_done.connect(partial(self._on_work_plane_done, work, landing))
+        work.progressed.connect(self._on_work_progressed)
+        work.noted.connect(lambda message: self.said.emit(message, False))
+        work.ended.connect(self._on_work_ended)
+        self.started.emit(work)
+
+    def _make_job(self, target: Target) -> Job:
+        assert self._card is not None
+        return Apply(self._bridge.models.read(self._card.name), target.picture, target.indices, self._confidence)
+
+    def _on_work_plane_done(self, work: Work, landing: Landing, event: PlaneDone) -> None:
+        if landing.is_removed(self._viewer):
+            self.said.emit("the result layer was removed: apply is stopped", False)
+            self.stop()
+            return
+        is_first = not landing.layers
+        try:
+            landing.land(event, self._viewer, self._below)
+        except FewshotError as error:
+            self._bridge.stop(work)
+            self.said.emit(str(error), True)
+            return
+        self._n_done += 1
+        self.progressed.emit(self._n_done, self._n_planes, None)
+        if is_first:
+            self.landed.emit(landing.layers["answer"])
+
+    def _on_work_progressed(self, event: Progress) -> None:
+        self.progressed.emit(self._n_done, self._n_planes, event.seconds_left)
+
+    def _on_work_ended(self, end: object) -> None:
+        if isinstance(end, Failed | Lost):
+            self._queue.clear()
+            self._skipped = []
+            self.ended.emit(end.message, True)
+        elif isinstance(end, Stopped):
+            self._queue.clear()
+            self._skipped = []
+            self.ended.emit(f"stopped: {self._n_done} of {self._n_planes} planes are done and stay", False)
+        else:
+            self._next()
+
+
+def check_model(card: ModelCard) -> None:
+    """Raise ModelError for a segmentation model that has not seen a stroke."""
+    if TASKS[card.task].needs_strokes and not card.classes:
+        raise ModelError(f"'{card.name}' knows no classes yet: paint a few strokes and press Fine-tune first")
+
+
+def layers_of_scope(scope: str, viewer: napari.Viewer, image: Image | None, results: Sequence[str]) -> list[Image]:
+    """The image layers a scope means; results of this plugin are not applied to again."""
+    if scope in (SLICE, LAYER):
+        return [] if image is None else [image]
+    pool = [x for x in viewer.layers if isinstance(x, Image) and not any(key in x.metadata for key in results)]
+    return [x for x in pool if x in viewer.layers.selection] if scope == SELECTED else pool
+
+
+def _is_on_display(layer: Layer, index: PlaneIndex, viewer: napari.Viewer) -> bool:
+    """Whether the plane just filled is among those on screen."""
+    if viewer.dims.ndisplay != 2:
+        return True
+    here = layer.world_to_data(viewer.dims.point)[:-2]
+    return all(round(float(a)) == b for a, b in zip(here, index, strict=True))

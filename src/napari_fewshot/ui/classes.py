@@ -1,0 +1,61 @@
+"""The named, coloured classes of a strokes layer, kept with the layer itself. Knows no Qt and no worker."""
+
+from __future__ import annotations
+
+import napari
+import numpy as np
+import psutil
+from napari.layers import Image, Labels
+
+from napari_fewshot.core.card import ClassLabel
+from napari_fewshot.core.picture import Picture
+from napari_fewshot.ui.layers import plan_region
+from napari_fewshot.ui.results import (
+    MEMORY_SHARE,
+    METADATA,
+    Place,
+    ResultStack,
+    class_colours,
+    corner_of,
+    default_class,
+)
+
+CLASSES = "classes"
+
+
+def classes_of(labels: Labels) -> tuple[ClassLabel, ...]:
+    """The classes of a layer: as named here before, else background and object."""
+    known = labels.metadata.get(METADATA, {}).get(CLASSES)
+    return tuple(ClassLabel(**c) for c in known) if known else (default_class(1), default_class(2))
+
+
+def has_classes(labels: Labels) -> bool:
+    """Whether a layer was made, or its classes named, by this plugin for painting."""
+    known = labels.metadata.get(METADATA, {}).get(CLASSES)
+    return bool(known) and isinstance(known[0], dict)
+
+
+def name_classes(labels: Labels, classes: tuple[ClassLabel, ...]) -> None:
+    """Keep the classes with the layer and paint it in their colours."""
+    about = {CLASSES: [{"name": c.name, "color": c.color} for c in classes]}
+    labels.metadata = {**labels.metadata, METADATA: about}
+    selected = labels.selected_label
+    labels.colormap = class_colours(classes)
+    labels.selected_label = selected
+
+
+def new_strokes_layer(viewer: napari.Viewer, image: Image, picture: Picture) -> Labels:
+    """An empty labels layer exactly over ``image``, on top, with the brush in hand."""
+    limit = MEMORY_SHARE * psutil.virtual_memory().available
+    stack = ResultStack(picture.shape, np.uint8, limit)
+    place = Place.of_layer(image)
+    labels = Labels(stack.array, name=f"{image.name} strokes", opacity=0.8, **place.over(corner_of(picture)))
+    stack.belongs_to(labels)
+    name_classes(labels, (default_class(1), default_class(2)))
+    region = plan_region(image, viewer, picture)
+    viewer.add_layer(labels)
+    visible_px = min(s.stop - s.start for s in region.box)
+    labels.brush_size = int(np.clip(round(visible_px / 80), 2, 20))
+    labels.selected_label = 1
+    labels.mode = "paint"
+    return labels

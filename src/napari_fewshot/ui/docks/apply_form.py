@@ -1,0 +1,43 @@
+"""The controls of applying: to what, with or without confidence."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QWidget
+
+from napari_fewshot.ui.applying import LAYER, SCOPES
+from napari_fewshot.ui.docks.fields import button, caption, named, narrow
+from napari_fewshot.ui.docks.window import APPLY_KEYS
+
+
+class ApplyForm(QWidget):
+    """Scope, confidence, Apply."""
+
+    apply_wanted = Signal()
+
+    def __init__(self, confidence: bool) -> None:
+        super().__init__()
+        self.scope = narrow(named(QComboBox(), "apply_scope", "Apply to", "What the current model is applied to."))
+        for key, text in SCOPES.items():
+            self.scope.addItem(text, key)
+        self.scope.setCurrentIndex(self.scope.findData(LAYER))
+        self.apply = button(
+            "Apply", "apply", "Applies the current model; results appear slice by slice as layers over their images.",
+            self.apply_wanted.emit, APPLY_KEYS,
+        )  # fmt: skip
+        self.confidence = named(
+            QCheckBox("with a confidence layer"), "confidence", "Confidence",
+            "Adds a layer that tells, from 0 to 1, how sure the model is of each pixel; to previews too.",
+        )  # fmt: skip
+        self.confidence.setChecked(confidence)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        grid.addWidget(caption("Apply to", self.scope), 0, 0)
+        grid.addWidget(self.scope, 0, 1)
+        grid.addWidget(self.apply, 0, 2)
+        grid.addWidget(self.confidence, 1, 1, 1, 2)
+
+    @property
+    def scope_key(self) -> str:
+        return str(self.scope.currentData())

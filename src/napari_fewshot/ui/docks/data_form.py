@@ -1,0 +1,164 @@
+"""The form that says what to work on: image, task, model, device, and strokes or target. Knows no job."""
+
+from __future__ import annotations
+
+import napari
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
+
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.classes import has_classes
+from napari_fewshot.ui.docks.class_table import ClassTable
+from napari_fewshot.ui.docks.fields import LayerCombo, button, caption, named, narrow, quietly
+from napari_fewshot.ui.models import Models
+from napari_fewshot.ui.results import METADATA
+
+
+class DataForm(QWidget):
+    """Guards that model and strokes or target always fit the task on display."""
+
+    task_changed = Signal(str)
+    model_changed = Signal(str)
+    device_chosen = Signal(str)
+    new_strokes_wanted = Signal()
+
+    def __init__(self, viewer: napari.Viewer, models: Models) -> None:
+        super().__init__()
+        self._models = models
+        self._make_controls(viewer)
+        self._lay_out()
+        self.task.currentIndexChanged.connect(self._on_task_changed)
+        self.model.currentIndexChanged.connect(lambda index: self.model_changed.emit(self.model_name))
+        self.compute.activated.connect(lambda index: self.device_chosen.emit(self.compute.currentText()))
+        self.labels_layer.layer_changed.connect(self.classes.follow)
+        viewer.layers.events.inserted.connect(self._on_layers_inserted)
+        for layer in viewer.layers:
+            self._choose(layer)
+        self._on_task_changed()
+
+    def _make_controls(self, viewer: napari.Viewer) -> None:
+        self.image_layer = named(
+            LayerCombo(viewer, _is_source, "no image layer"), "image_layer", "Image layer",
+            "The image to work on. RGB is worked on as its luminance; of a named channel axis, the channel on display.",
+        )  # fmt: skip
+        self.task = narrow(named(QComboBox(), "task", "Task", "What to make of the image."))
+        for task in TASKS.values():
+            self.task.addItem(task.title, task.name)
+        self.model = narrow(
+            named(
+                QComboBox(),
+                "model",
+                "Model",
+                "The generator to start from and to apply: pretrained ones, then your versions.",
+            )
+        )
+        self.compute = narrow(
+            named(QComboBox(), "compute", "Compute", "The device that computes; 'auto' takes a GPU when there is one.")
+        )
+        self.compute.addItem("auto")
+        self.labels_layer = named(
+            LayerCombo(viewer, lambda x: isinstance(x, Labels), "no strokes layer"), "labels_layer", "Strokes layer",
+            "The labels layer that holds the strokes: 1 is the first class, 0 is not painted.",
+        )  # fmt: skip
+        self.new_strokes = button(
+            "New strokes layer", "new_strokes",
+            "Makes a labels layer over the image, with classes to paint, and takes the brush.",
+            self.new_strokes_wanted.emit,
+        )  # fmt: skip
+        self.target_layer = named(
+            LayerCombo(viewer, _is_source, "none: adapt to this image alone"), "target_layer", "Target layer",
+            "A better image of the same field to learn from, if there is one; for super-resolution as many times finer.",
+        )  # fmt: skip
+        self.classes = ClassTable()
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        self._rows = {}
+        strokes = QWidget()
+        pair = QVBoxLayout(strokes)
+        pair.setContentsMargins(0, 0, 0, 0)
+        pair.addWidget(self.labels_layer)
+        pair.addWidget(self.new_strokes)
+        rows = (
+            ("Image", self.image_layer, self.image_layer),
+            ("Task", self.task, self.task),
+            ("Model", self.model, self.model),
+            ("Compute", self.compute, self.compute),
+            ("Strokes", self.labels_layer, strokes),
+            ("Classes", self.classes.table, self.classes),
+            ("Target", self.target_layer, self.target_layer),
+        )
+        for n, (text, control, widget) in enumerate(rows):
+            label = caption(text, control)
+            grid.addWidget(label, n, 0)
+            grid.addWidget(widget, n, 1)
+            self._rows[text] = (label, widget)
+
+    @property
+    def task_name(self) -> str:
+        return str(self.task.currentData())
+
+    @property
+    def model_name(self) -> str:
+        return str(self.model.currentData() or "")
+
+    def choose_model(self, card: ModelCard) -> None:
+        """Make a model the current one, and its task with it."""
+        if card.task != self.task_name:
+            self.task.setCurrentIndex(self.task.findData(card.task))
+        self.refresh_models()
+        self.model.setCurrentIndex(self.model.findData(card.name))
+
+    def refresh_models(self) -> None:
+        """Read the shelf again; the current model stays current while it is there."""
+        chosen = self.model_name
+        quietly(self.model, self._fill_models)
+        at = self.model.findData(chosen)
+        quietly(self.model, lambda: self.model.setCurrentIndex(max(at, 0)))
+        if self.model_name != chosen:
+            self.model_changed.emit(self.model_name)
+
+    def show_devices(self, devices: list[str], current: str) -> None:
+        """List the devices the worker has told of."""
+        names = list(dict.fromkeys(["auto", *devices, current]))
+        quietly(self.compute, lambda: (self.compute.clear(), self.compute.addItems(names)))
+        quietly(self.compute, lambda: self.compute.setCurrentText(current))
+
+    def _fill_models(self) -> None:
+        self.model.clear()
+        task = TASKS[self.task_name]
+        cards = self._models.of_task(task.name)
+        first = [name for name in task.models if any(c.name == name for c in cards)]
+        for name in first + [c.name for c in cards if c.name not in first]:
+            self.model.addItem(f"{name} (not saved)" if self._models.is_unsaved(name) else name, name)
+
+    def _on_task_changed(self, index: int = 0) -> None:
+        task = TASKS[self.task_name]
+        self.task.setToolTip(f"<p>{task.hint}</p>")
+        for text, (label, widget) in self._rows.items():
+            is_shown = text not in ("Strokes", "Classes", "Target") or (text == "Target") != task.needs_strokes
+            label.setVisible(is_shown)
+            widget.setVisible(is_shown)
+        self.refresh_models()
+        self.task_changed.emit(task.name)
+
+    def _on_layers_inserted(self, event: object) -> None:
+        self._choose(event.value)  # type: ignore[attr-defined]
+
+    def _choose(self, layer: Layer) -> None:
+        """Take a new layer where nothing is chosen yet: an image, strokes, or a visible labels layer of the user."""
+        if isinstance(layer, Image) and self.image_layer.layer is None and _is_source(layer):
+            self.image_layer.layer = layer
+        is_own = isinstance(layer, Labels) and layer.visible and METADATA not in layer.metadata
+        if isinstance(layer, Labels) and (has_classes(layer) or is_own) and self.labels_layer.layer is None:
+            self.labels_layer.layer = layer
+
+
+def _is_source(layer: Layer) -> bool:
+    """Image layers but previews and confidence maps; a denoised result may well be segmented next."""
+    about = layer.metadata.get(METADATA, {}) if isinstance(layer, Image) else {}
+    return isinstance(layer, Image) and not about.get("preview") and not about.get("is_confidence")

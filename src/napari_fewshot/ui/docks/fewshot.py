@@ -1,0 +1,314 @@
+"""The dock "Few-shot": puts the forms together, reads them, calls, and shows what comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QScrollArea,
+    QShortcut,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fewshot.compute.events import Finished, Stopped
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import FewshotError, PictureError
+from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.applying import FOLDER, SLICE, Applier, check_model, layers_of_scope
+from napari_fewshot.ui.bridge import bridge_for
+from napari_fewshot.ui.classes import new_strokes_layer
+from napari_fewshot.ui.docks.apply_form import ApplyForm
+from napari_fewshot.ui.docks.data_form import DataForm
+from napari_fewshot.ui.docks.fields import named
+from napari_fewshot.ui.docks.status_line import StatusLine
+from napari_fewshot.ui.docks.train_form import TrainForm
+from napari_fewshot.ui.docks.versions import VersionsPanel
+from napari_fewshot.ui.docks.window import (
+    APPLY_KEYS,
+    FINE_TUNE_KEYS,
+    NEXT_CLASS_KEYS,
+    STOP_KEYS,
+    WindowWatch,
+    add_shortcuts,
+    theme_colours,
+    window_of,
+)
+from napari_fewshot.ui.folder import FolderRun
+from napari_fewshot.ui.layers import take_picture
+from napari_fewshot.ui.preferences import read_preferences
+from napari_fewshot.ui.results import METADATA
+from napari_fewshot.ui.scene import Params
+from napari_fewshot.ui.training import Trainer
+from napari_fewshot.ui.work import Work
+
+
+class FewshotDock(QWidget):
+    """Paint a few strokes, fine-tune, watch, apply."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._preferences = read_preferences()
+        self._bridge = bridge_for(napari_viewer, self._preferences.device)
+        self._trainer = Trainer(napari_viewer, self._bridge, self._read_form, self)
+        self._applier = Applier(napari_viewer, self._bridge, self)
+        self._folder = FolderRun(self._bridge, self)
+        self._shortcuts: list[QShortcut] = []
+        self._applies_when_saved = False
+        self._make_forms()
+        self._lay_out()
+        self._connect()
+        self._on_viewer_theme_changed()
+        self._on_task_changed(self.data.task_name)
+        self._show_state()
+        self._on_bridge_state_changed(self._bridge.state)
+
+    def _make_forms(self) -> None:
+        self.data = DataForm(self._viewer, self._bridge.models)
+        self.train = TrainForm(self._preferences.seconds)
+        self.apply = ApplyForm(self._preferences.confidence)
+        self.versions = VersionsPanel(self._bridge.models)
+        self.status = StatusLine()
+
+    def _lay_out(self) -> None:
+        self.setObjectName("fewshot_dock")
+        self.setMinimumWidth(330)
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(4, 6, 4, 4)
+        for widget, stretch in ((self.data, 0), (_line(), 0), (self.train, 1), (_line(), 0), (self.apply, 0)):
+            column.addWidget(widget, stretch)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(page)
+        tabs = self._tabs = named(QTabWidget(), "pages", "Pages", "Working, and the versions it has led to.")
+        tabs.addTab(scroll, "Fine-tune and apply")
+        tabs.addTab(self.versions, "Versions")
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(tabs, 1)
+        outer.addWidget(self.status)
+
+    def _connect(self) -> None:
+        self.data.new_strokes_wanted.connect(self._on_new_strokes_wanted)
+        self.data.device_chosen.connect(self._on_device_chosen)
+        self.data.labels_layer.layer_changed.connect(self._trainer.follow)
+        self.data.task_changed.connect(self._on_task_changed)
+        self.data.model_changed.connect(self._on_model_changed)
+        self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
+        self.train.resume_wanted.connect(self._trainer.resume)
+        self.train.stop_wanted.connect(self._on_stop_wanted)
+        self.train.live_toggled.connect(self._on_live_toggled)
+        self.apply.apply_wanted.connect(self._on_apply_wanted)
+        self.versions.chosen.connect(self._on_version_chosen)
+        self.versions.changed.connect(self.data.refresh_models)
+        self._trainer.started.connect(self._on_trainer_started)
+        self._trainer.ended.connect(self._on_trainer_ended)
+        self._trainer.saved.connect(self._on_trainer_saved)
+        for applier in (self._applier, self._folder):
+            applier.progressed.connect(self.train.show_planes)
+            applier.ended.connect(self._on_applier_ended)
+        self._applier.started.connect(self._on_applier_started)
+        self._applier.landed.connect(lambda layer: self._trainer.preview.remove())
+        for speaker in (self._trainer, self._applier, self._folder, self.versions):
+            speaker.said.connect(self.say)
+        self._bridge.state_changed.connect(self._on_bridge_state_changed)
+        self._bridge.busy_changed.connect(self._on_bridge_busy_changed)
+        self._bridge.models_changed.connect(self._on_bridge_models_changed)
+        self._viewer.events.theme.connect(self._on_viewer_theme_changed)
+
+    def say(self, sentence: str, is_failure: bool = False) -> None:
+        """Show a sentence in the status line; a failure also as a napari notification."""
+        text = self.status.show_sentence(sentence, is_failure)
+        if is_failure:
+            show_error(text)
+
+    def showEvent(self, event: Any) -> None:
+        """The window around the dock is known from now on."""
+        super().showEvent(event)
+        window = window_of(self)
+        if window is None or self._shortcuts:
+            return
+        if window.findChild(WindowWatch) is None:
+            WindowWatch(window, self._bridge)
+        self._shortcuts = add_shortcuts(
+            window,
+            self,
+            {
+                FINE_TUNE_KEYS: self.train.fine_tune.click,
+                STOP_KEYS: self.train.stop.click,
+                APPLY_KEYS: self.apply.apply.click,
+                NEXT_CLASS_KEYS: self.data.classes.next_class,
+            },
+        )
+
+    def event(self, event: Any) -> bool:
+        """A dock that is taken out of its window leaves nothing running that nobody could stop."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._shortcuts:
+            self.train.live.setChecked(False)
+            self._on_stop_wanted()
+        return bool(super().event(event))
+
+    def _read_form(self) -> Params:
+        return Params(
+            task=self.data.task_name,
+            model=self.data.model_name,
+            image=self.data.image_layer.layer,
+            labels=self.data.labels_layer.layer,
+            target=self.data.target_layer.layer,
+            budget=self.train.budget,
+            seed=self._preferences.seed,
+            confidence=self.apply.confidence.isChecked(),
+        )
+
+    def _show_state(self) -> None:
+        is_training = self._trainer.is_training
+        is_busy = is_training or self._applier.is_running or self._folder.is_running
+        self.train.fine_tune.setEnabled(not is_busy)
+        self.apply.apply.setEnabled(not is_busy)
+        self.train.stop.setEnabled(is_busy or self.train.live.isChecked())
+        self.train.resume.setEnabled(not is_busy and self._trainer.can_resume)
+        self.data.compute.setEnabled(not is_busy)
+
+    def _on_new_strokes_wanted(self) -> None:
+        image = self.data.image_layer.layer
+        try:
+            if image is None:
+                raise PictureError(
+                    "there is no image layer to paint on: open a micrograph, for example File > Open Sample"
+                )
+            picture = take_picture(image, self._viewer)
+            picture.check_size()
+            labels = new_strokes_layer(self._viewer, image, picture)
+        except FewshotError as error:
+            self.say(str(error), True)
+            return
+        self.data.labels_layer.layer = labels
+        self._trainer.follow(labels, is_empty=True)
+        self.say(f"paint a few strokes of each class; [{NEXT_CLASS_KEYS}] takes the next class into the brush")
+
+    def _on_device_chosen(self, device: str) -> None:
+        self.train.live.setChecked(False)
+        self._bridge.use_device(device)
+
+    def _on_task_changed(self, task: str) -> None:
+        self.train.live.setChecked(False)
+        self.train.score_name = "held-out IoU" if TASKS[task].needs_strokes else "error removed"
+        if self._trainer.is_training:
+            self.say("the task is changed; the fine-tuning that runs goes on and is saved under its own task")
+
+    def _on_model_changed(self, name: str) -> None:
+        if not self._trainer.is_training and name:
+            self.train.show_card(self._bridge.models.card(name))
+
+    def _on_live_toggled(self, is_live: bool) -> None:
+        self._trainer.set_live(is_live)
+        self._show_state()
+
+    def _on_stop_wanted(self) -> None:
+        self.say("stopping…" if self._bridge.is_busy else "stopped")
+        self.train.live.setChecked(False)
+        for running in (self._trainer, self._applier, self._folder):
+            running.stop()
+
+    def _on_apply_wanted(self) -> None:
+        if self._trainer.live_model is not None:
+            self._applies_when_saved = True  # what Live has learned becomes a version first
+            self.train.live.setChecked(False)
+            return
+        scope, name = self.apply.scope_key, self.data.model_name
+        below = self.data.labels_layer.layer if TASKS[self.data.task_name].needs_strokes else None
+        try:
+            card = self._bridge.models.card(name)
+            if scope == FOLDER:
+                check_model(card)
+                self._apply_to_folder(name)
+                return
+            layers = layers_of_scope(scope, self._viewer, self.data.image_layer.layer, (METADATA,))
+        except FewshotError as error:
+            self.say(str(error), True)
+            return
+        self.train.live.setChecked(False)
+        self._applier.apply(layers, scope == SLICE, card, self.apply.confidence.isChecked(), below)
+        self._show_state()
+
+    def _apply_to_folder(self, model: str) -> None:
+        source = QFileDialog.getExistingDirectory(self, "Choose the folder of images")
+        target = QFileDialog.getExistingDirectory(self, "Choose the folder for the results") if source else ""
+        if target:
+            self._folder.start(model, Path(source), Path(target))
+            self.train.show_waiting()
+            self.say(f"applying {model} to {source}")
+
+    def _on_version_chosen(self, card: ModelCard) -> None:
+        self.data.choose_model(card)
+        self._tabs.setCurrentIndex(0)
+        self.say(f"{card.name} is the current model")
+
+    def _on_trainer_started(self, work: Work) -> None:
+        self.train.clear()
+        self.train.show_waiting()
+        work.progressed.connect(self.train.show_training)
+        self.say(f"{work.title}…")
+        self._show_state()
+
+    def _on_trainer_ended(self, end: object) -> None:
+        self.train.show_idle()
+        if isinstance(end, Finished | Stopped) and end.model is None:
+            self.say("stopped before there was anything to keep")
+        self._show_state()
+
+    def _on_trainer_saved(self, card: ModelCard) -> None:
+        score = "".join(f", {key} {value:.2f}" for key, value in card.scores.items())
+        if card.task == self.data.task_name:
+            self.data.choose_model(card)
+        self.say(f"saved as {card.name} ({card.seconds:.0f} s, {card.steps} steps{score}): apply it, or go on")
+        if self._applies_when_saved:
+            self._applies_when_saved = False
+            self._on_apply_wanted()
+
+    def _on_applier_started(self, work: Work) -> None:
+        self.say(f"{work.title}…")
+        self._show_state()
+
+    def _on_applier_ended(self, sentence: str, is_failure: bool) -> None:
+        self.train.show_idle()
+        self.say(sentence, is_failure)
+        self._show_state()
+
+    def _on_bridge_state_changed(self, state: str) -> None:
+        if state == "starting":
+            self.say("starting the worker…")
+        elif state == "ready":
+            self.say("ready: choose an image and a task")
+            self._bridge.fetch_devices(lambda devices: self.data.show_devices(devices, self._bridge.device))
+        elif state.startswith("failed"):
+            self.say(f"the worker {state}: the next click tries again", True)
+
+    def _on_bridge_busy_changed(self, is_busy: bool) -> None:
+        self._show_state()
+
+    def _on_bridge_models_changed(self) -> None:
+        self.data.refresh_models()
+        self.versions.refresh()
+
+    def _on_viewer_theme_changed(self, event: Any = None) -> None:
+        self.train.plot.paint_theme(*theme_colours(self._viewer))
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    line.setFrameShadow(QFrame.Shadow.Plain)
+    line.setFixedHeight(1)
+    return line

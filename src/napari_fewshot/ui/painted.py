@@ -1,0 +1,220 @@
+"""Which planes of a labels layer hold strokes, kept up to date stroke by stroke. Knows no Qt and no worker."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from itertools import product
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_fewshot.core.errors import StrokesError
+from napari_fewshot.core.intensity import key_of
+from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.core.strokes import PaintedPlane, Painting, Strokes
+from napari_fewshot.ui.layers import Box, PlaneReader, array_of, fits_strokes, strokes_shapes
+
+WHOLE_PX = 2048  # planes up to this side travel whole
+BLOCK_PX, MARGIN_PX, GRID_PX = 1536, 256, 256  # larger ones as crops around the strokes of each block
+MAXIMUM_CLASS = 255
+
+
+def check_strokes(labels: Labels | None, picture: Picture) -> Labels:
+    """The layer itself, or StrokesError when it cannot hold strokes on ``picture``."""
+    if labels is None:
+        raise StrokesError("there is no strokes layer: press 'New strokes layer' and paint at least two classes")
+    if labels.multiscale:
+        raise StrokesError(f"'{labels.name}' is multiscale and cannot be painted: press 'New strokes layer'")
+    if not fits_strokes(labels, picture):
+        raise StrokesError(
+            f"the strokes '{labels.name}' have shape {tuple(array_of(labels).shape)}, the image '{picture.name}' "
+            f"{strokes_shapes(picture)[-1]}: choose another strokes layer or press 'New strokes layer'"
+        )
+    return labels
+
+
+class PaintedPlanes:
+    """Follows one labels layer. Guards that the cost of taking its strokes grows with them, not with the stack.
+
+    ``take`` and nothing else runs off the GUI thread; ``on_change`` is called on it after every stroke, and when
+    an undo or a new array may have changed strokes.
+    """
+
+    def __init__(self, labels: Labels, on_change: Callable[[], None], is_empty: bool = False) -> None:
+        self._labels = weakref.ref(labels)
+        self._on_change = on_change
+        self._lock = Lock()
+        self._is_scanned = is_empty
+        self._boxes: dict[PlaneIndex, Box] = {}
+        self._changed: set[PlaneIndex] = set()
+        self._planes: dict[PlaneIndex, tuple[PaintedPlane, ...]] = {}
+        self._reader: PlaneReader | None = None
+        self._painting = Painting(())
+        labels.events.paint.connect(self._on_labels_paint)
+        labels.events.data.connect(self._on_labels_data)
+        labels.events.set_data.connect(self._on_labels_set_data)
+
+    @property
+    def labels(self) -> Labels | None:
+        return self._labels()
+
+    def close(self) -> None:
+        """Stop following the layer; what was taken stays valid."""
+        if (labels := self.labels) is not None:
+            labels.events.paint.disconnect(self._on_labels_paint)
+            labels.events.data.disconnect(self._on_labels_data)
+            labels.events.set_data.disconnect(self._on_labels_set_data)
+
+    def take(self, reader: PlaneReader, class_names: tuple[str, ...] = ()) -> Painting:
+        """All strokes with the pixels under them; the very same object as before when nothing has changed.
+
+        Raises
+        ------
+        StrokesError
+            Negative values, or more classes than can be learned.
+        """
+        labels = self.labels
+        if labels is None:
+            return self._painting
+        array = array_of(labels)
+        changed, boxes = self._take_changed(array, reader)
+        try:
+            while changed:
+                index = min(changed)
+                self._planes[index] = self._take_plane(array, index, boxes[index], reader)
+                changed.discard(index)
+        except BaseException:
+            with self._lock:
+                self._changed |= changed  # nothing is forgotten when a lazy plane cannot be read
+            raise
+        planes = tuple(p for _, found in sorted(self._planes.items()) for p in found)
+        old = self._painting
+        if class_names != old.class_names or list(map(id, planes)) != list(map(id, old.planes)):
+            self._painting = Painting(planes, class_names)
+        return self._painting
+
+    def _take_changed(self, array: Any, reader: PlaneReader) -> tuple[set[PlaneIndex], dict[PlaneIndex, Box]]:
+        with self._lock:
+            is_scanned, self._is_scanned = self._is_scanned, True
+        if not is_scanned:
+            found = dict(_find_paint(array))
+            with self._lock:
+                for index, box in found.items():
+                    self._touch(index, box)
+        with self._lock:
+            if not is_scanned or reader is not self._reader:
+                self._reader, self._planes = reader, {}
+                self._changed = set(self._boxes)
+            changed, self._changed = self._changed, set()
+            return changed, dict(self._boxes)
+
+    def _take_plane(self, array: Any, index: PlaneIndex, box: Box, reader: PlaneReader) -> tuple[PaintedPlane, ...]:
+        source = _picture_index(index, array.shape, reader.picture)
+        if source is None:
+            return ()
+        values = np.array(array[(*index, *box)])  # a copy: the user may be painting it
+        if values.size and (values.min() < 0 or values.max() > MAXIMUM_CLASS):
+            raise StrokesError(
+                f"the strokes hold values from {values.min()} to {values.max()}: use 0 = not painted "
+                f"and classes 1 to {MAXIMUM_CLASS}"
+            )
+        strokes = Strokes.of_plane(values).shifted(-box[0].start, -box[1].start)
+        old = {(p.key, *_bounds(p.strokes)): p for p in self._planes.get(index, ())}
+        return tuple(_reused(p, old) for p in _painted(strokes, source, reader))
+
+    def _touch(self, index: PlaneIndex, box: Box) -> None:
+        old = self._boxes.get(index, box)
+        self._boxes[index] = (_united(old[0], box[0]), _united(old[1], box[1]))
+        self._changed.add(index)
+
+    def _on_labels_paint(self, event: Any) -> None:
+        with self._lock:
+            for atom in event.value:
+                for index, box in _touched(atom):
+                    self._touch(index, box)
+        self._on_change()
+
+    def _on_labels_data(self, event: Any = None) -> None:
+        with self._lock:
+            self._is_scanned = False
+            self._boxes, self._changed = {}, set()
+        self._on_change()
+
+    def _on_labels_set_data(self, event: Any = None) -> None:
+        """An undo changes pixels without a paint event, but only inside what was painted before."""
+        with self._lock:
+            self._changed |= set(self._boxes)
+        self._on_change()
+
+
+def _find_paint(array: Any) -> Iterator[tuple[PlaneIndex, Box]]:
+    """Bounding boxes of what is painted, plane by plane."""
+    for index in np.ndindex(*array.shape[:-2]):
+        plane = np.asarray(array[index])
+        if plane.any():
+            yield index, (_extent(np.any(plane, axis=1)), _extent(np.any(plane, axis=0)))
+
+
+def _extent(mask: Any) -> slice:
+    where = np.flatnonzero(mask)
+    return slice(int(where[0]), int(where[-1]) + 1)
+
+
+def _united(a: slice, b: slice) -> slice:
+    return slice(min(a.start, b.start), max(a.stop, b.stop))
+
+
+def _touched(atom: Any) -> Iterator[tuple[PlaneIndex, Box]]:
+    """Planes and boxes of one entry of napari's paint history: slices (napari >= 0.8) or an index array per axis."""
+    key = getattr(atom, "slice_key", None)
+    if key is None:
+        key = [slice(int(np.min(i)), int(np.max(i)) + 1) for i in atom[0] if np.size(i)]
+    key = [k if isinstance(k, slice) else slice(int(k), int(k) + 1) for k in key]
+    if len(key) >= 2:
+        for index in product(*(range(s.start, s.stop) for s in key[:-2])):
+            yield index, (key[-2], key[-1])
+
+
+def _picture_index(index: PlaneIndex, labels_shape: tuple[int, ...], picture: Picture) -> PlaneIndex | None:
+    """The plane of ``picture`` under a plane of the labels; None when it belongs to a channel that is not on display."""
+    if picture.channel is None:
+        return index
+    c = picture.leading.index("C")
+    if tuple(labels_shape) != picture.shape and index[c] != picture.channel:
+        return None
+    return (*index[:c], picture.channel, *index[c + 1 :])
+
+
+def _painted(strokes: Strokes, index: PlaneIndex, reader: PlaneReader) -> Iterator[PaintedPlane]:
+    """The plane with its strokes, or crops of it when it is large."""
+    if not len(strokes):
+        return
+    shape = reader.picture.plane_shape
+    intensity = reader.take_intensity(index)
+    blocks = np.zeros(len(strokes), int) if max(shape) <= WHOLE_PX else (strokes.yx // BLOCK_PX) @ [1 << 20, 1]
+    for block in np.unique(blocks):
+        part = Strokes(strokes.yx[blocks == block], strokes.classes[blocks == block])
+        box = (slice(0, shape[0]), slice(0, shape[1]))
+        if max(shape) > WHOLE_PX:
+            low, high = part.yx.min(0), part.yx.max(0) + 1
+            box = tuple(_around(a, b, n) for a, b, n in zip(low, high, shape, strict=True))  # type: ignore[assignment]
+        image = reader.picture.take_plane(index, box)
+        yield PaintedPlane(key_of(image, intensity), image, part.shifted(box[0].start, box[1].start), intensity)
+
+
+def _around(low: int, high: int, n: int) -> slice:
+    """A margin about [low, high), on a grid so that a few more strokes do not move it."""
+    return slice(
+        max(0, (int(low) - MARGIN_PX) // GRID_PX * GRID_PX), min(n, -(-(int(high) + MARGIN_PX) // GRID_PX) * GRID_PX)
+    )
+
+
+def _bounds(strokes: Strokes) -> tuple[int, bytes, bytes]:
+    return len(strokes), strokes.yx.tobytes(), strokes.classes.tobytes()
+
+
+def _reused(plane: PaintedPlane, old: dict[Any, PaintedPlane]) -> PaintedPlane:
+    return old.get((plane.key, *_bounds(plane.strokes)), plane)

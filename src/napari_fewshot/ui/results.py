@@ -1,0 +1,191 @@
+"""Layers of answers: where they lie, what they hold, where they come from. Knows no worker."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+import psutil
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.transforms import CompositeAffine
+
+from napari_fewshot.core.card import ClassLabel, ModelCard
+from napari_fewshot.core.errors import StorageError
+from napari_fewshot.core.picture import Picture, PlaneIndex
+
+METADATA = "napari_fewshot"
+MEMORY_SHARE = 0.25  # of the free memory: a larger result goes to disk
+PALETTE = (
+    "#4477aa",
+    "#ee6677",
+    "#228833",
+    "#ccbb44",
+    "#66ccee",
+    "#aa3377",
+    "#bbbbbb",
+)  # Tol's bright, safe for colour blind
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a layer lies and how it is shown, read once so that nothing done to the layer later matters."""
+
+    name: str
+    transform: dict[str, Any]
+    look: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_layer(cls, layer: Layer) -> Place:
+        transform = {
+            "scale": np.array(layer.scale, float),
+            "translate": np.array(layer.translate, float),
+            "rotate": np.array(layer.rotate, float),
+            "shear": np.array(layer.shear, float),
+            "affine": np.array(layer.affine.affine_matrix, float),
+            "units": tuple(layer.units),
+            "axis_labels": tuple(layer.axis_labels),
+        }
+        look = {}
+        if isinstance(layer, Image) and not layer.rgb:
+            look = {"contrast_limits": tuple(layer.contrast_limits), "colormap": layer.colormap, "gamma": layer.gamma}
+        return cls(layer.name, transform, look)
+
+    def over(self, corner: tuple[float, ...], factor: int = 1) -> dict[str, Any]:
+        """Layer arguments for an array whose first pixel covers source pixel ``corner``, ``factor`` times as fine in Y, X.
+
+        The areas coincide: the centre of a fine pixel lies half a coarse pixel less half a fine one from the corner.
+        """
+        shift = np.array(corner, float)
+        shift[-2:] += 0.5 / factor - 0.5
+        linear = CompositeAffine(
+            scale=self.transform["scale"], rotate=self.transform["rotate"], shear=self.transform["shear"]
+        ).linear_matrix
+        scale = self.transform["scale"].copy()
+        scale[-2:] /= factor
+        return {**self.transform, "scale": scale, "translate": self.transform["translate"] + linear @ shift}
+
+
+def corner_of(picture: Picture, index: PlaneIndex | None = None, origin: tuple[int, int] = (0, 0)) -> tuple[float, ...]:
+    """Source pixel under the first pixel of a result: of the whole picture, or of a box of one plane."""
+    first = index if index is not None else next(iter(picture.plane_indices()))
+    return (*first, *origin)
+
+
+class ResultStack:
+    """The array of a result, filled plane by plane. Guards that a result larger than memory allows lies on disk."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, limit_bytes: float | None = None) -> None:
+        limit = MEMORY_SHARE * psutil.virtual_memory().available if limit_bytes is None else limit_bytes
+        self.folder: Path | None = None
+        n_bytes = float(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize
+        self.array: Any = np.zeros(shape, dtype) if n_bytes <= limit else self._on_disk(shape, dtype)
+
+    def write(self, index: PlaneIndex, values: np.ndarray) -> None:
+        """Fill one (Y, X) plane.
+
+        Raises
+        ------
+        StorageError
+            The temporary folder is full.
+        """
+        try:
+            self.array[(*index, slice(None), slice(None))] = values
+        except OSError as error:
+            raise StorageError(
+                f"cannot write the result to {self.folder} ({error.strerror or error}): free some space there"
+            ) from error
+
+    def belongs_to(self, layer: Layer) -> None:
+        """Delete the folder on disk when ``layer`` is gone."""
+        if self.folder is not None:
+            weakref.finalize(layer, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def _on_disk(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        import zarr  # 0.5 s, and only ever needed here
+
+        self.folder = Path(tempfile.mkdtemp(prefix="napari-fewshot-"))
+        chunks = (1,) * (len(shape) - 2) + tuple(min(n, 1024) for n in shape[-2:])
+        return zarr.create_array(self.folder / "result.zarr", shape=shape, chunks=chunks, dtype=dtype, compressors=None)
+
+
+def class_colours(classes: tuple[ClassLabel, ...]) -> DirectLabelColormap:
+    """Class k in its colour; 0 and anything unknown transparent."""
+    colours: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    colours.update(enumerate((c.color for c in classes), 1))
+    return DirectLabelColormap(color_dict=colours)
+
+
+def default_class(k: int) -> ClassLabel:
+    """Background is 1, object is 2, then numbered ones; a colour that most eyes tell from its neighbours."""
+    return ClassLabel({1: "background", 2: "object"}.get(k, f"class {k}"), PALETTE[(k - 1) % len(PALETTE)])
+
+
+def provenance(card: ModelCard, source: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What ``layer.metadata`` tells of a result: enough to make it again."""
+    model = {k: getattr(card, k) for k in ("name", "id", "sha256", "parent", "task", "seed", "steps", "n_strokes")}
+    return {
+        "model": model,
+        "classes": [c.name for c in card.classes],
+        "source": source,
+        "parameters": parameters,
+        "seed": card.seed,
+        "versions": dict(_versions()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Of what a result depends on; looked up once, as it takes longer than a preview may."""
+    found = [("python", platform.python_version())]
+    for package in ("napari-fewshot", "napari", "numpy", "torch"):
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            found.append((package, "unknown"))
+    return tuple(found)
+
+
+def answer_layer(
+    data: Any, name: str, card: ModelCard, place: Place, transform: dict[str, Any], about: dict[str, Any]
+) -> Layer:
+    """A labels layer in the model's class colours, or an image layer that looks like its source."""
+    common = {"name": name, "metadata": {METADATA: about}, **transform}
+    if card.task == "segment":
+        return Labels(data, colormap=class_colours(card.classes), opacity=0.45, **common)
+    return Image(data, rgb=False, multiscale=False, **{"contrast_limits": _limits(data), **place.look}, **common)
+
+
+def confidence_layer(data: Any, name: str, transform: dict[str, Any], about: dict[str, Any]) -> Layer:
+    """How sure the model is, 0 to 1: it darkens the answer below it where that is unsure."""
+    return Image(
+        data, name=name, rgb=False, multiscale=False, colormap="gray", contrast_limits=(0, 1), blending="multiplicative",
+        metadata={METADATA: {**about, "is_confidence": True}}, **transform,
+    )  # fmt: skip
+
+
+def insert_quietly(viewer: napari.Viewer, layer: Layer, below: Layer | None) -> None:
+    """Add a layer under ``below``, or on top; what was selected, such as a brush, stays selected."""
+    active, selected = viewer.layers.selection.active, set(viewer.layers.selection)
+    at = viewer.layers.index(below) if below is not None and below in viewer.layers else len(viewer.layers)
+    viewer.layers.insert(at, layer)
+    if active is not None:
+        viewer.layers.selection.active = active
+    elif selected:
+        viewer.layers.selection = selected
+
+
+def _limits(data: Any) -> tuple[float, float]:
+    kind = np.dtype(data.dtype)
+    return (0.0, float(np.iinfo(kind).max)) if kind.kind in "ui" else (0.0, 1.0)

@@ -1,0 +1,118 @@
+"""What the form says and what a job sees: the picture, the region on display, the pixels to learn from. Knows no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import napari
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_fewshot.core.card import ClassLabel, ModelCard
+from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.job import Budget
+from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.classes import classes_of
+from napari_fewshot.ui.layers import PlaneReader, Region, array_of, plan_region, same_array, take_picture
+from napari_fewshot.ui.painted import check_strokes
+from napari_fewshot.ui.results import Place
+
+PAIR_PX = 2048  # a side of the planes a restoration learns from
+N_PAIRS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """What the dock's form said when the button was pressed."""
+
+    task: str
+    model: str
+    image: Image | None
+    labels: Labels | None = None
+    target: Image | None = None
+    budget: Budget = Budget()
+    seed: int = 0
+    confidence: bool = False
+
+
+@dataclass(eq=False)
+class Scene:
+    """The picture a job works on, read from its layer once."""
+
+    image: Image
+    picture: Picture
+    place: Place
+    reader: PlaneReader
+    card: ModelCard  # with the classes of the strokes layer: what previews are coloured by
+    region: Region
+
+
+def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scene | None) -> Scene:
+    """Check what can be checked at once, and read nothing yet; intensities already measured are kept.
+
+    Raises
+    ------
+    PictureError
+        No image, one that cannot be worked on, or a target that does not fit it.
+    StrokesError
+        No strokes layer, or one of another shape.
+    """
+    image = params.image
+    if image is None:
+        raise PictureError("there is no image layer: open a micrograph, for example with File > Open Sample")
+    picture = take_picture(image, viewer)
+    picture.check_size()
+    if TASKS[params.task].needs_strokes:
+        labels = check_strokes(params.labels, picture)
+        classes = classes_of(labels)
+        card = replace(card, classes=classes + card.classes[len(classes) :])
+    elif params.target is not None:
+        check_target(params.target, picture, card.factor)
+    is_same = old is not None and same_array(image, old.picture.data) and old.picture.channel == picture.channel
+    reader = old.reader if old is not None and is_same else PlaneReader(picture)
+    return Scene(image, picture, Place.of_layer(image), reader, card, plan_region(image, viewer, picture))
+
+
+def finished(classes: tuple[ClassLabel, ...], model: ModelFile) -> ModelFile:
+    """A fine-tuned model with the names and colours its classes were painted in."""
+    known = model.card.classes
+    classes = classes[: len(known)] + known[len(classes) :]
+    return model if classes == known else ModelFile.sealed(replace(model.card, classes=classes), model.weights)
+
+
+def check_target(target: Image, picture: Picture, factor: int) -> None:
+    """Raise PictureError when a target image does not show the same field as ``picture``, ``factor`` times as fine."""
+    shape = tuple(array_of(target).shape[: target.ndim])
+    wanted = (*picture.shape[:-2], *(n * factor for n in picture.plane_shape))
+    if shape != wanted or getattr(target, "rgb", False):
+        raise PictureError(
+            f"the target '{target.name}' has shape {shape}, '{picture.name}' needs {wanted}: choose another target, "
+            "or 'none' to adapt to the image alone"
+        )
+
+
+def take_pairs(region: Region, target: object, factor: int) -> tuple[tuple[np.ndarray, np.ndarray | None], ...]:
+    """(Y, X) planes to learn a restoration from: the one on display and a few spread over the stack, with their targets."""
+    picture = region.picture
+    box = tuple(_middle(s, n) for s, n in zip(region.box, picture.plane_shape, strict=True))
+    fine = tuple(slice(s.start * factor, s.stop * factor) for s in box)
+    pairs: list[tuple[np.ndarray, np.ndarray | None]] = []
+    for index in _spread(picture, region.index):
+        plane = picture.take_plane(index, (box[0], box[1]))
+        where = (*picture.result_index(index), *fine)
+        pairs.append((plane, None if target is None else np.asarray(target[where])))  # type: ignore[index]
+    return tuple(pairs)
+
+
+def _spread(picture: Picture, index: PlaneIndex) -> list[PlaneIndex]:
+    others = [i for i in picture.plane_indices() if i != index]
+    step = max(1, len(others) // (N_PAIRS - 1))
+    return [index, *others[step // 2 :: step][: N_PAIRS - 1]]
+
+
+def _middle(s: slice, n: int) -> slice:
+    length = min(PAIR_PX, n)
+    start = int(np.clip((s.start + s.stop - length) // 2, 0, n - length))
+    return slice(start, start + length)

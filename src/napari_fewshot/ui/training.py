@@ -1,0 +1,269 @@
+"""Fine-tuning as a conversation: strokes and regions go to the worker, previews and versions come back. Draws no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import napari
+from napari.layers import Labels
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Preview, Stopped
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.job import Apply, Budget, FineTune, Job, View
+from napari_fewshot.core.picture import Picture
+from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.core.strokes import Painting
+from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.bridge import Bridge
+from napari_fewshot.ui.layers import Region, array_of, plan_region, spoken
+from napari_fewshot.ui.models import NotSavedError
+from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.preview import Answer, PreviewLayers
+from napari_fewshot.ui.scene import Params, Scene, finished, take_pairs, take_scene
+from napari_fewshot.ui.work import Work
+
+SETTLE_MS = 120  # after the last move of camera or slider, before a new preview is asked for
+
+
+class Trainer(QObject):
+    """Guards that one training runs at a time and that everything painted or looked at meanwhile reaches it."""
+
+    started = Signal(object)  # Work
+    ended = Signal(object)  # End
+    saved = Signal(object)  # ModelCard of a new version, also when it could only be kept in memory
+    said = Signal(str, bool)  # a sentence for the status line, and whether it is a failure
+    refitted = Signal()  # Live has answered the last stroke
+
+    def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer, self._bridge, self._read = viewer, bridge, read
+        self.preview = PreviewLayers(viewer)
+        self.work: Work | None = None
+        self.live_work: Work | None = None
+        self.live_model: ModelFile | None = None
+        self._scene: Scene | None = None
+        self._planes: PaintedPlanes | None = None
+        self._is_live = self._again = False
+        self._last: tuple[Params, ModelFile] | None = None
+        self._sent: object = None
+        self._strokes_timer = QTimer(self, singleShot=True, interval=15)
+        self._strokes_timer.timeout.connect(self._on_strokes_settled)
+        self._view_timer = QTimer(self, singleShot=True, interval=SETTLE_MS)
+        self._view_timer.timeout.connect(self._on_view_settled)
+        camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera  # napari >= 0.9, before
+        camera.events.connect(self._on_viewer_moved)
+        viewer.dims.events.current_step.connect(self._on_viewer_moved)
+        viewer.dims.events.ndisplay.connect(self._on_viewer_moved)
+
+    @property
+    def is_training(self) -> bool:
+        return self.work is not None and self.work.is_running
+
+    @property
+    def can_resume(self) -> bool:
+        return self._last is not None and not self.is_training
+
+    def follow(self, labels: Labels | None, is_empty: bool = False) -> None:
+        """Watch the strokes of another labels layer."""
+        if self._planes is not None and self._planes.labels is labels:
+            return
+        if self._planes is not None:
+            self._planes.close()
+        self._planes = None if labels is None else PaintedPlanes(labels, self._strokes_timer.start, is_empty)
+
+    def fine_tune(self) -> None:
+        """Start training with what the form says; the reason is told when that cannot be."""
+        self._start(self._read(), None)
+
+    def resume(self) -> None:
+        """Go on from where the last training ended."""
+        if self._last is not None and not self.is_training:
+            params, model = self._last
+            self._start(replace(self._read(), model=model.card.name, task=params.task, image=params.image), model)
+
+    def stop(self) -> None:
+        """Ask the training to end with the best so far."""
+        for work in (self.work, self.live_work):
+            if work is not None and work.is_running:
+                self._bridge.stop(work)
+
+    def set_live(self, is_live: bool) -> None:
+        """Refit the head after every stroke; switched off, what Live has learned becomes a version."""
+        self._is_live = is_live
+        if is_live and not self.is_training:
+            self.preview.allow()
+            self.refit()
+        elif not is_live:
+            self.keep_live_model()
+
+    def keep_live_model(self) -> None:
+        """Save the model of Live as a version."""
+        model, self.live_model = self.live_model, None
+        if model is not None:
+            classes = self._scene.card.classes if self._scene is not None else ()
+            self._bridge.save(model, partial(finished, classes), self._on_live_versioned)
+
+    def refit(self) -> None:
+        """Fit the head to all strokes and renew the preview, or renew the preview alone for a restoration."""
+        if self.live_work is not None and self.live_work.is_running:
+            self._again = True
+            return
+        params = self._read()
+        try:
+            self._scene = self._take_scene(params)
+        except FewshotError as error:
+            self.said.emit(str(error), False)
+            return
+        make = self._make_look if not TASKS[params.task].needs_strokes else self._make_fit
+        params = replace(params, budget=Budget(steps=0))
+        self.live_work = self._bridge.submit(partial(make, params, self._scene, None), "Live")
+        self._connect_preview(self.live_work, self._scene)
+        self.live_work.ended.connect(self._on_live_ended)
+
+    def _start(self, params: Params, model: ModelFile | None) -> None:
+        if self.is_training:
+            self.said.emit("a fine-tuning runs already: stop it first", False)
+            return
+        try:
+            scene = self._scene = self._take_scene(params)
+        except FewshotError as error:
+            self.said.emit(str(error), True)
+            return
+        self.preview.allow()
+        self.live_model, self._sent = None, None
+        make = self._make_fit if TASKS[params.task].needs_strokes else self._make_pairs
+        self.work = self._bridge.submit(
+            partial(make, params, scene, model),
+            f"fine-tuning {params.model} on {spoken(scene.picture)}",
+            partial(finished, scene.card.classes),
+        )
+        self._connect_preview(self.work, scene)
+        self.work.ended.connect(partial(self._on_work_ended, params))
+        self.work.versioned.connect(self._on_work_versioned)
+        self.started.emit(self.work)
+
+    def _take_scene(self, params: Params) -> Scene:
+        scene = take_scene(params, self._bridge.models.card(params.model), self._viewer, self._scene)
+        if TASKS[params.task].needs_strokes:
+            self.follow(params.labels)
+        return scene
+
+    def _make_fit(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
+        model = model or self._bridge.models.read(params.model)
+        painting = self._take_painting(scene)
+        assert painting is not None
+        painting.check()
+        self._sent = painting
+        view = scene.reader.take_view(scene.region, params.confidence)
+        return FineTune(model, painting, (), params.budget, params.seed, view, model.card.name)
+
+    def _make_pairs(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
+        model = model or self._bridge.models.read(params.model)
+        target = None if params.target is None else array_of(params.target)
+        pairs = take_pairs(scene.region, target, model.card.factor)
+        view = scene.reader.take_view(scene.region, params.confidence)
+        return FineTune(model, None, pairs, params.budget, params.seed, view, model.card.name)
+
+    def _make_look(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
+        region = Picture(scene.region.take_pixels(), "YX", scene.place.name)
+        return Apply(self._bridge.models.read(params.model), region, ((),), params.confidence)
+
+    def _take_painting(self, scene: Scene) -> Painting | None:
+        if self._planes is None:
+            return None
+        return self._planes.take(scene.reader, tuple(c.name for c in scene.card.classes))
+
+    def _take_new_painting(self, scene: Scene) -> Painting | None:
+        painting = self._take_painting(scene)
+        if painting is None or painting is self._sent:
+            return None
+        self._sent = painting
+        painting.check()
+        return painting
+
+    def _take_view(self, region: Region, scene: Scene, confidence: bool) -> View:
+        return scene.reader.take_view(region, confidence)
+
+    def _connect_preview(self, work: Work, scene: Scene) -> None:
+        work.previewed.connect(partial(self._on_work_previewed, scene))
+        work.plane_done.connect(partial(self._on_look_done, scene, scene.region))
+        work.noted.connect(lambda message: self.said.emit(message, False))
+
+    def _on_work_previewed(self, scene: Scene, event: Preview) -> None:
+        self._show(scene, Answer(event.index, event.origin, event.values, event.factor, event.confidence))
+
+    def _on_look_done(self, scene: Scene, region: Region, event: PlaneDone) -> None:
+        factor = max(1, round(event.values.shape[0] / (region.box[0].stop - region.box[0].start)))
+        self._show(scene, Answer(region.index, region.origin, event.values, factor, event.confidence))
+
+    def _show(self, scene: Scene, answer: Answer) -> None:
+        if scene.image in self._viewer.layers:
+            self.preview.show(
+                answer, scene.picture, scene.place, scene.card, self._planes.labels if self._planes else None
+            )
+
+    def _on_work_ended(self, params: Params, end: End) -> None:
+        if isinstance(end, Finished | Stopped) and end.model is not None:
+            self._last = (params, end.model)
+        if isinstance(end, Failed | Lost):
+            self.said.emit(end.message, True)
+        self.ended.emit(end)
+
+    def _on_work_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
+        card = error.card if isinstance(error, NotSavedError) else card
+        if card is not None and self._last is not None:
+            self._last = (self._last[0], replace(self._last[1], card=card))
+        self._on_live_versioned(card, error)
+
+    def _on_live_ended(self, end: End) -> None:
+        if isinstance(end, Finished | Stopped) and end.model is not None and not self.is_training:
+            self.live_model = end.model
+        elif isinstance(end, Failed | Lost):
+            self.said.emit(end.message, False)
+        if self._again and self._is_live and not self.is_training:
+            self._again = False
+            self.refit()
+        elif not self._is_live:
+            self.keep_live_model()
+        self.refitted.emit()
+
+    def _on_live_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
+        card = error.card if isinstance(error, NotSavedError) else card
+        if card is not None:
+            self.saved.emit(card)
+        if error is not None:
+            self.said.emit(str(error), True)
+
+    def _on_strokes_settled(self) -> None:
+        if self.is_training and self._scene is not None and self.work is not None:
+            self._bridge.send(self.work, Painting, partial(self._take_new_painting, self._scene))
+        elif self._is_live:
+            self._bridge.call(self._has_new_strokes, self._on_strokes_compared)
+
+    def _has_new_strokes(self) -> bool:
+        return self._scene is None or self._take_painting(self._scene) is not self._sent
+
+    def _on_strokes_compared(self, has_new: bool | None, error: Exception | None) -> None:
+        if self._is_live and not self.is_training and (has_new or error is not None):
+            self.refit()
+
+    def _on_viewer_moved(self, event: object = None) -> None:
+        if self.is_training or self._is_live:
+            self._view_timer.start()
+
+    def _on_view_settled(self) -> None:
+        scene = self._scene
+        if scene is None or scene.image not in self._viewer.layers:
+            return
+        region = plan_region(scene.image, self._viewer, scene.picture)
+        if region.place == scene.region.place:
+            return
+        scene.region = region
+        if self.is_training and self.work is not None:
+            self._bridge.send(self.work, View, partial(self._take_view, region, scene, self._read().confidence))
+        elif self._is_live:
+            self.refit()

@@ -1,0 +1,61 @@
+"""A version that cannot be written is kept, and can be used, exported and saved later."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_fewshot.core.errors import FewshotError, StorageError
+from napari_fewshot.core.shelf import read_model
+from napari_fewshot.ui.models import Models
+
+
+@pytest.fixture
+def full_disk(home: Path):
+    """A model folder that cannot be made, as on a full or read-only disk."""
+    (home / "models").write_text("in the way")
+    return home / "models"
+
+
+def test_a_version_that_cannot_be_written_is_not_lost(full_disk, model_file, tmp_path):
+    models = Models()
+    with pytest.raises(StorageError, match="'toy' stays usable"):
+        models.save(model_file)
+    assert models.is_unsaved("toy") and "toy" in [c.name for c in models.of_task("denoise")]
+    assert models.read("toy").weights == model_file.weights and models.card("toy").name == "toy"
+    assert read_model(models.export("toy", tmp_path / "copy")).card.name == "toy"
+    with pytest.raises(StorageError):
+        models.save_again("toy")
+    assert models.is_unsaved("toy")
+    full_disk.unlink()
+    assert models.save_again("toy").name == "toy" and not models.is_unsaved("toy")
+    assert Models().read("toy").weights == model_file.weights
+
+
+def test_two_versions_that_cannot_be_written_keep_apart(full_disk, model_file):
+    models = Models()
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            models.save(model_file)
+    names = [c.name for c in models.of_task("denoise") if models.is_unsaved(c.name)]
+    assert len(set(names)) == 2
+    models.delete(names[0])
+    assert [n for n in names if models.is_unsaved(n)] == names[1:]
+    assert models.rename(names[1], "other").name == "other"
+
+
+def test_a_model_changed_on_disk_is_read_anew(model_file):
+    models = Models()
+    models.save(model_file)
+    assert models.read("toy") is models.read("toy")
+    weights = models.shelf.folder_of("toy") / "model.safetensors"
+    weights.write_bytes(b"tampered!")
+    with pytest.raises(FewshotError, match="do not match"):
+        models.read("toy")
+    weights.unlink()
+    with pytest.raises(FewshotError, match="lacks"):
+        models.read("toy")
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(FewshotError, match="there is no model 'nobody'"):
+        Models().card("nobody")

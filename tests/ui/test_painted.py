@@ -1,0 +1,175 @@
+"""Strokes are taken sparsely: once painted planes are known, the rest of a stack is never looked at."""
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_fewshot.core.errors import StrokesError
+from napari_fewshot.core.picture import Picture
+from napari_fewshot.ui.layers import PlaneReader
+from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_strokes
+
+
+class Counted:
+    """A labels array that counts the planes that are read."""
+
+    def __init__(self, array):
+        self.array, self.n_read = array, 0
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, key):
+        self.n_read += 1
+        return self.array[key]
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 255, (5, 64, 80), np.uint8)
+
+
+@pytest.fixture
+def reader(image):
+    return PlaneReader(Picture(image, "ZYX"))
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+def follow(labels, calls):
+    return PaintedPlanes(labels, lambda: calls.append(1))
+
+
+def test_what_was_painted_before_is_found(image, reader, calls):
+    array = np.zeros(image.shape, np.uint8)
+    array[3, 10:12, 20:30] = 2
+    (plane,) = follow(Labels(array), calls).take(reader).planes
+    assert len(plane.strokes) == 20 and set(plane.strokes.classes) == {2}
+    np.testing.assert_array_equal(plane.image, image[3])
+    assert plane.strokes.yx.min(0).tolist() == [10, 20]
+
+
+def test_strokes_are_followed_as_they_are_painted(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    assert planes.take(reader).n_painted == 0
+    labels.brush_size = 3
+    labels.paint((1, 20, 20), 1)
+    labels.paint((4, 30, 30), 2)
+    assert calls
+    painting = planes.take(reader, ("a", "b"))
+    assert painting.classes == (1, 2) and len(painting.planes) == 2 and painting.class_names == ("a", "b")
+
+
+def test_undo_and_redo_are_noticed(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    labels.paint((0, 20, 20), 1)
+    n = planes.take(reader).n_painted
+    labels.undo()
+    assert planes.take(reader).n_painted == 0
+    labels.redo()
+    assert planes.take(reader).n_painted == n
+
+
+def test_erasing_and_filling_are_noticed(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    labels.fill((2, 5, 5), 2)
+    assert planes.take(reader).n_painted == 64 * 80
+    labels.fill((2, 5, 5), 0)
+    assert planes.take(reader).planes == ()
+
+
+def test_a_new_array_is_scanned_again(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    planes.take(reader)
+    labels.data = np.ones(image.shape, np.uint8)
+    assert len(planes.take(reader).planes) == 5
+
+
+def test_nothing_new_is_the_very_same_painting(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    labels.paint((0, 20, 20), 1)
+    first = planes.take(reader)
+    labels.refresh()  # as a slider does
+    assert planes.take(reader) is first
+    labels.paint((1, 20, 20), 1)
+    second = planes.take(reader)
+    assert second is not first and second.planes[0] is first.planes[0]
+
+
+def test_the_cost_of_a_stroke_does_not_grow_with_the_stack(reader, image, calls, monkeypatch):
+    from napari_fewshot.ui import painted
+
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    planes.take(reader)
+    counted = Counted(labels.data)
+    monkeypatch.setattr(painted, "array_of", lambda layer: counted)
+    labels.paint((2, 20, 20), 1)
+    planes.take(reader)
+    assert counted.n_read == 1
+
+
+def test_a_large_plane_travels_as_crops_around_its_strokes(calls):
+    big = np.zeros((WHOLE_PX + 1000, 4 * WHOLE_PX), np.uint8)
+    labels = Labels(np.zeros(big.shape, np.uint8))
+    labels.data[100, 100], labels.data[100, 8000] = 1, 2
+    painting = follow(labels, calls).take(PlaneReader(Picture(big, "YX")))
+    assert len(painting.planes) == 2 and all(max(p.image.shape) <= WHOLE_PX for p in painting.planes)
+    for plane in painting.planes:
+        ((y, x),) = plane.strokes.yx
+        assert 0 <= y < plane.image.shape[0] and 0 <= x < plane.image.shape[1]
+
+
+def test_strokes_on_a_channel_belong_to_the_channel_on_display(calls):
+    data = np.random.default_rng(0).integers(0, 255, (2, 3, 64, 64), np.uint8)
+    picture = Picture(data, "ZCYX", channel=1)
+    narrow = Labels(np.zeros((2, 1, 64, 64), np.uint8))
+    narrow.data[1, 0, 5, 5] = 1
+    (plane,) = follow(narrow, calls).take(PlaneReader(picture)).planes
+    np.testing.assert_array_equal(plane.image, data[1, 1])
+    full = Labels(np.zeros((2, 3, 64, 64), np.uint8))
+    full.data[0, 1, 5, 5], full.data[0, 2, 5, 5] = 1, 2
+    assert follow(full, calls).take(PlaneReader(picture)).classes == (1,)
+
+
+def test_values_that_are_no_classes_are_refused(reader, image, calls):
+    with pytest.raises(StrokesError, match="-1"):
+        follow(Labels(np.full(image.shape, -1, np.int16)), calls).take(reader)
+    with pytest.raises(StrokesError, match="classes 1 to 255"):
+        follow(Labels(np.full(image.shape, 700, np.int32)), calls).take(reader)
+
+
+def test_a_plane_that_cannot_be_read_is_tried_again(image, calls):
+    class Broken(PlaneReader):
+        is_broken = True
+
+        def take_intensity(self, index):
+            if self.is_broken:
+                raise OSError("gone")
+            return super().take_intensity(index)
+
+    reader = Broken(Picture(image, "ZYX"))
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    labels.data[0, 5, 5] = 1
+    planes = follow(labels, calls)
+    with pytest.raises(OSError):
+        planes.take(reader)
+    reader.is_broken = False
+    assert planes.take(reader).n_painted == 1
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (5, 64, 81), (4, 64, 80)])
+def test_a_strokes_layer_of_another_shape_is_refused_with_a_cure(image, shape):
+    with pytest.raises(StrokesError, match="New strokes layer"):
+        check_strokes(Labels(np.zeros(shape, np.uint8)), Picture(image, "ZYX"))
+
+
+def test_no_strokes_layer_is_refused_with_a_cure(image):
+    with pytest.raises(StrokesError, match="New strokes layer"):
+        check_strokes(None, Picture(image, "ZYX"))

@@ -1,0 +1,81 @@
+"""A preview is one layer that is renewed in place and minds what the user does to it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_fewshot.core.card import ClassLabel, ModelCard
+from napari_fewshot.core.picture import Picture
+from napari_fewshot.ui.preview import Answer, PreviewLayers
+from napari_fewshot.ui.results import METADATA, Place
+
+SEGMENT = ModelCard("s", "segment", {}, classes=(ClassLabel("a", "#ff0000"), ClassLabel("b", "#0000ff")))
+DENOISE = ModelCard("d", "denoise", {})
+
+
+@pytest.fixture
+def scene():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((3, 64, 80), np.uint8), contrast_limits=(0, 9), scale=(2, 0.5, 0.5))
+    strokes = viewer.add_labels(np.zeros((3, 64, 80), np.uint8), scale=(2, 0.5, 0.5))
+    strokes.mode = "paint"
+    show = PreviewLayers(viewer)
+
+    def say(values, card=SEGMENT, index=(1,), origin=(0, 0), factor=1, confidence=None):
+        answer = Answer(index, origin, values, factor, confidence)
+        show.show(answer, Picture(image.data, "ZYX"), Place.of_layer(image), card, strokes)
+        return [x for x in viewer.layers if x.metadata.get(METADATA, {}).get("preview")]
+
+    return viewer, strokes, show, say
+
+
+def test_it_is_renewed_in_place_under_the_strokes(scene):
+    viewer, strokes, _, say = scene
+    (layer,) = say(np.ones((32, 32), np.uint8))
+    assert viewer.layers.index(layer) == viewer.layers.index(strokes) - 1
+    assert viewer.layers.selection.active is strokes and strokes.mode == "paint"
+    data = layer.data
+    assert say(np.full((32, 32), 2, np.uint8)) == [layer]
+    assert layer.data is data and (data == 2).all()
+
+
+def test_it_follows_the_view(scene):
+    *_, say = scene
+    (layer,) = say(np.ones((32, 32), np.uint8))
+    assert say(np.ones((16, 24), np.uint8), index=(2,), origin=(8, 4)) == [layer]
+    assert layer.data.shape == (1, 16, 24)
+    np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), (4, 4, 2))
+
+
+def test_another_kind_of_answer_takes_its_place(scene):
+    *_, say = scene
+    say(np.ones((32, 32), np.uint8))
+    (layer,) = say(np.ones((64, 64), np.uint8), DENOISE, factor=2)
+    np.testing.assert_allclose(layer.scale, (2, 0.25, 0.25))
+    assert type(layer).__name__ == "Image"
+
+
+def test_new_classes_get_their_colours(scene):
+    *_, say = scene
+    (layer,) = say(np.ones((32, 32), np.uint8))
+    say(np.full((32, 32), 3, np.uint8), replace(SEGMENT, classes=(*SEGMENT.classes, ClassLabel("c", "#00ff00"))))
+    np.testing.assert_allclose(layer.get_color(3), (0, 1, 0, 1))
+
+
+def test_confidence_comes_and_goes_with_the_wish(scene):
+    *_, say = scene
+    assert len(say(np.ones((32, 32), np.uint8), confidence=np.ones((32, 32), np.float32))) == 2
+    assert len(say(np.ones((32, 32), np.uint8))) == 1
+
+
+def test_one_that_the_user_removed_stays_away_until_the_next_job(scene):
+    viewer, _, show, say = scene
+    (layer,) = say(np.ones((32, 32), np.uint8))
+    viewer.layers.remove(layer)
+    assert say(np.ones((32, 32), np.uint8)) == [] == say(np.ones((32, 32), np.uint8))
+    show.allow()
+    assert len(say(np.ones((32, 32), np.uint8))) == 1
+    show.remove()
+    assert len(viewer.layers) == 2

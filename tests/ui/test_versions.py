@@ -1,0 +1,104 @@
+"""The panel of versions: compare, rename, delete, export, import, and still there after a restart."""
+
+from dataclasses import replace
+
+import pytest
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
+
+from napari_fewshot.core.shelf import ModelFile, Shelf
+from napari_fewshot.ui.docks.versions import VersionsPanel
+from napari_fewshot.ui.models import Models
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def panel(qtbot, model_file, said):
+    """Two versions of the user beside the embedded models."""
+    for n, score in ((1, 0.5), (2, 0.75)):
+        card = replace(model_file.card, name=f"mine-{n}", scores={"held-out": score}, n_strokes=10 * n, seconds=2.0 * n)
+        Shelf().add(ModelFile.sealed(card, model_file.weights))
+    made = VersionsPanel(Models())
+    made.said.connect(lambda *what: said.append(what))
+    qtbot.addWidget(made)
+    return made
+
+
+def facts(panel):
+    table = panel.facts
+    names = [table.horizontalHeaderItem(c).text() for c in range(table.columnCount())]
+    rows = [table.verticalHeaderItem(r).text() for r in range(table.rowCount())]
+    return {n: {row: table.item(r, c).text() for r, row in enumerate(rows)} for c, n in enumerate(names)}
+
+
+def test_two_versions_stand_side_by_side(panel):
+    panel.select("mine-1", "mine-2")
+    shown = facts(panel)
+    assert [shown[n]["held-out"] for n in ("mine-1", "mine-2")] == ["0.500", "0.750"]
+    assert [shown[n]["painted px"] for n in ("mine-1", "mine-2")] == ["10", "20"]
+    assert [shown[n]["seconds"] for n in ("mine-1", "mine-2")] == ["2.0", "4.0"]
+    assert not panel.use.isEnabled() and not panel.rename.isEnabled() and panel.delete.isEnabled()
+
+
+def test_embedded_models_cannot_be_changed(panel):
+    panel.select("em-denoise")
+    assert panel.use.isEnabled() and panel.export.isEnabled()
+    assert not panel.rename.isEnabled() and not panel.delete.isEnabled()
+
+
+def test_rename(panel, monkeypatch, said):
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("my best", True))
+    panel.select("mine-1")
+    panel.rename.click()
+    assert {c.name for c in Shelf().cards()} >= {"my best", "mine-2"} and said[-1] == (
+        "renamed mine-1 to my best",
+        False,
+    )
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("mine-2", True))
+    panel.select("my best")
+    panel.rename.click()
+    assert "already" in said[-1][0] and said[-1][1]
+
+
+def test_delete_asks_first(panel, monkeypatch):
+    panel.select("mine-1", "mine-2")
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: QMessageBox.StandardButton.No)
+    panel.delete.click()
+    assert "mine-1" in [c.name for c in Shelf().cards()]
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: QMessageBox.StandardButton.Yes)
+    panel.select("mine-1")
+    panel.delete.click()
+    assert [c.name for c in Shelf().cards() if c.name.startswith("mine")] == ["mine-2"]
+
+
+def test_export_and_import_a_folder(panel, monkeypatch, tmp_path, said):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))
+    panel.select("mine-2")
+    panel.export.click()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path / "mine-2"))
+    panel.take_in.click()
+    assert "mine-3" in [c.name for c in Shelf().cards()]
+    (tmp_path / "mine-2" / "model.safetensors").write_bytes(b"foreign")
+    panel.take_in.click()
+    assert "do not match" in said[-1][0] and said[-1][1]
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))
+    panel.take_in.click()
+    assert "not a model folder" in said[-1][0]
+
+
+def test_a_dialog_that_is_cancelled_changes_nothing(panel, monkeypatch, said):
+    before = [c.name for c in Shelf().cards()]
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: "")
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("x", False))
+    panel.select("mine-1")
+    for one in (panel.export, panel.take_in, panel.rename):
+        one.click()
+    assert [c.name for c in Shelf().cards()] == before and not said
+
+
+def test_versions_are_there_again_in_a_new_dock(panel, dock):
+    names = [dock.versions.list.topLevelItem(n).text(0) for n in range(dock.versions.list.topLevelItemCount())]
+    assert {"mine-1", "mine-2", "em-segment"} <= set(names)

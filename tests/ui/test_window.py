@@ -1,0 +1,217 @@
+"""The dock as part of napari: opens fast, without torch; names, tooltips, keys; closing asks and leaves nothing."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QCloseEvent, QKeySequence
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QMainWindow,
+    QMenu,
+    QProgressBar,
+    QShortcut,
+)
+
+from napari_fewshot.ui.docks import window as docks_window
+from napari_fewshot.ui.docks.window import APPLY_KEYS, FINE_TUNE_KEYS, NEXT_CLASS_KEYS, STOP_KEYS, WindowWatch
+
+KEYS = {FINE_TUNE_KEYS, STOP_KEYS, APPLY_KEYS, NEXT_CLASS_KEYS}
+NAMES = """image_layer labels_layer task model compute fine_tune live stop apply apply_scope progress loss_plot status
+versions new_strokes resume target_layer confidence classes""".split()
+
+
+def children(pid):
+    return {p.pid for p in psutil.Process(pid).children(recursive=True)}
+
+
+def test_the_dock_opens_fast_and_without_torch():
+    """In a fresh interpreter, as the first dock of a viewer that is on screen."""
+    script = """
+import sys, time
+import napari
+viewer = napari.Viewer()
+from qtpy.QtWidgets import QApplication
+QApplication.processEvents()
+start = time.perf_counter()
+from napari_fewshot.ui.docks import FewshotDock
+dock = FewshotDock(viewer)
+viewer.window.add_dock_widget(dock, name="Few-shot")
+QApplication.processEvents()
+print(time.perf_counter() - start, "torch" in sys.modules)
+viewer.close()
+dock._bridge.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    seconds, has_torch = done.stdout.split()[-2:]
+    assert has_torch == "False"
+    assert float(seconds) < 1.5 * float(os.environ.get("FEWSHOT_SLOW_MACHINE", "1"))
+
+
+def test_controls_have_the_names_that_scripts_rely_on(dock):
+    for name in NAMES:
+        assert len(dock.findChildren(object, name)) >= 1, name
+        assert dock.findChild(object, name) is not None
+
+
+def test_every_control_has_a_tooltip_and_an_accessible_name(dock):
+    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QProgressBar, QAbstractItemView)
+    controls = [
+        w for kind in kinds for w in dock.findChildren(kind) if w.objectName() and not w.objectName().startswith("qt_")
+    ]
+    controls = [w for w in controls if "ScrollLeft" not in w.objectName() and "ScrollRight" not in w.objectName()]
+    assert len(controls) > 20
+    for control in controls:
+        assert control.accessibleName() and control.toolTip(), control.objectName()
+
+
+def test_shortcuts_are_shown_and_do_not_clash_with_napari(dock, viewer):
+    own = {QKeySequence(keys) for keys in KEYS}
+    taken = []
+    window = docks_window.window_of(dock)
+    for menu in window.findChildren(QMenu):
+        taken += [s for action in menu.actions() for s in action.shortcuts()]
+    taken += [s.key() for s in window.findChildren(QShortcut) if s not in dock._shortcuts]
+    from napari.utils.action_manager import action_manager
+
+    for shortcuts in action_manager._shortcuts.values():
+        taken += [QKeySequence(str(s).replace("Control", "Ctrl")) for s in shortcuts]
+    assert len(taken) > 40 and not own & set(taken)
+    for name, keys in (
+        ("fine_tune", FINE_TUNE_KEYS),
+        ("stop", STOP_KEYS),
+        ("apply", APPLY_KEYS),
+        ("next_class", NEXT_CLASS_KEYS),
+    ):
+        assert f"[{keys}]" in dock.findChild(QAbstractButton, name).toolTip()
+
+
+def test_keys_work_with_the_canvas_in_focus(dock, viewer, clicks, qtbot, wait, blobs):
+    viewer.add_image(blobs[0], name="blobs")
+    clicks("new_strokes")
+    labels = dock.data.labels_layer.layer
+    window = docks_window.window_of(dock)
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+    window.setFocus()
+    qtbot.keyClick(window, Qt.Key.Key_N)
+    assert labels.selected_label == 2
+    qtbot.keyClick(window, Qt.Key.Key_N)
+    assert labels.selected_label == 1
+    qtbot.keyClick(window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    wait(lambda: "othing is painted yet" in dock.status.text())
+
+
+@pytest.mark.parametrize("task", ["segment", "denoise"])
+def test_nothing_is_cut_off_at_1280_by_720(dock, viewer, qtbot, task, blobs):
+    viewer.add_image(blobs[0], name="blobs")
+    dock.data.task.setCurrentIndex(dock.data.task.findData(task))
+    window = docks_window.window_of(dock)
+    window.resize(1280, 720)
+    qtbot.wait(100)
+    assert (window.width(), window.height()) == (1280, 720)
+    scroll = dock._tabs.widget(0)
+    assert scroll.verticalScrollBar().maximum() == 0
+    for control in dock.findChildren(QAbstractButton):
+        if control.isVisible() and control.objectName():
+            needed = control.fontMetrics().horizontalAdvance(control.text())
+            assert control.width() >= needed, control.objectName()
+            corner = control.mapTo(window, control.rect().bottomRight())
+            assert corner.x() < window.width() and corner.y() < window.height(), control.objectName()
+
+
+def test_both_themes_colour_the_plot(dock, viewer):
+    seen = set()
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        seen.add(dock.train.plot.backgroundBrush().color().name())
+    assert len(seen) == 2
+
+
+class UserClose(QCloseEvent):
+    """A close that comes from the window system."""
+
+    def spontaneous(self):
+        return True
+
+
+@pytest.fixture
+def busy(dock, viewer, clicks, wait, paint, blobs):
+    viewer.add_image(blobs[0])
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, blobs[1])
+    dock.train.seconds.setValue(0)
+    clicks("fine_tune")
+    wait(lambda: dock.train.plot.n_points >= 1)
+    return dock
+
+
+def test_closing_asks_while_something_runs(busy, monkeypatch):
+    asked = []
+    monkeypatch.setattr(docks_window, "ask_before_close", lambda parent, what: asked.append(what) and False)
+    window = docks_window.window_of(busy)
+    watch = window.findChild(WindowWatch)
+    event = UserClose()
+    assert watch.eventFilter(window, event) is True and not event.isAccepted()
+    assert "fine-tuning em-segment" in asked[0][0]
+    assert busy._bridge.is_busy and event.type() == QEvent.Type.Close
+
+
+def test_closing_does_not_ask_when_nothing_runs_or_a_program_closes(dock, busy, clicks, wait, monkeypatch):
+    monkeypatch.setattr(docks_window, "ask_before_close", lambda parent, what: pytest.fail("asked"))
+    window = docks_window.window_of(dock)
+    watch = window.findChild(WindowWatch)
+    assert watch.eventFilter(window, QCloseEvent()) is False
+    clicks("stop")
+    wait(lambda: not dock._bridge.is_busy)
+    assert watch.eventFilter(window, UserClose()) is False
+
+
+def test_a_dock_taken_away_stops_what_runs_and_keeps_its_version(busy, viewer, home, qtbot):
+    bridge = busy._bridge
+    viewer.window.remove_dock_widget(busy)
+    qtbot.waitUntil(lambda: not bridge.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: (home / "models" / "em-segment-2").is_dir(), timeout=10_000)
+
+
+def test_two_docks_of_a_viewer_share_one_worker(dock, viewer):
+    from napari_fewshot.ui.docks import FewshotDock
+
+    second = FewshotDock(viewer)
+    assert second._bridge is dock._bridge
+
+
+def test_closing_the_viewer_leaves_no_process(make_napari_viewer, qtbot):
+    from napari_fewshot.ui.docks import FewshotDock
+
+    before = children(os.getpid())
+    viewer = make_napari_viewer(show=True)
+    dock = FewshotDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Few-shot")
+    qtbot.waitUntil(lambda: dock._bridge.state == "ready", timeout=60_000)
+    started = children(os.getpid()) - before
+    assert started
+    viewer.add_image(np.zeros((64, 64), np.uint8), contrast_limits=(0, 1))
+    viewer.close()
+    start = time.perf_counter()
+    while started & children(os.getpid()) and time.perf_counter() - start < 10:
+        qtbot.wait(50)
+    alive = [p for p in started if psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE]
+    assert not alive
+
+
+def test_the_manifest_opens_the_dock(make_napari_viewer, worker, qtbot):
+    viewer = make_napari_viewer(show=True)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-fewshot", "Few-shot")
+    assert type(dock).__name__ == "FewshotDock" and isinstance(docks_window.window_of(dock), QMainWindow)
+    dock._bridge.close()
