@@ -23,6 +23,7 @@ def pretrain(
     labelled: Files | None = None,
     leave_out: str = "",
     pretexts: str = "restore,episodic",
+    start: Path | None = None,
     seconds: float = 3600.0,
     seed: int = 0,
     device: str = "auto",
@@ -43,6 +44,8 @@ def pretrain(
         Files whose name contains this are not used.
     pretexts
         restore (makes the four restoration models), episodic (makes em-segment), or both with a comma.
+    start
+        Folder of model folders of an earlier pretraining to go on from ("restore" only).
     seconds
         Wall time in all.
     seed
@@ -56,6 +59,7 @@ def pretrain(
     """
     from napari_fewshot.api import Teller
     from napari_fewshot.batch.formats import open_picture
+    from napari_fewshot.core.shelf import read_model
     from napari_fewshot.engine.device import use_threads
     from napari_fewshot.engine.pretrain import Recipe
     from napari_fewshot.engine.pretrain import pretrain as run
@@ -83,6 +87,7 @@ def pretrain(
             sets,
             seconds,
             tuple(pretexts.split(",")),
+            tuple(read_model(folder) for folder in sorted(start.iterdir())) if start else (),
             seed,
             device,
             planes + ("; label maps of " + ", ".join(s.name for s in sets) if sets else ""),

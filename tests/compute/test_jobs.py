@@ -90,7 +90,7 @@ def test_a_stopped_fine_tuning_hands_over_its_best_model(compute: Compute, ear: 
     job_id = run_until_told(compute, ear, FineTune(segment, painted()))
     compute.stop(job_id)
     end = ear.end(job_id)
-    assert isinstance(end, Stopped) and end.model is not None and end.model.card.n_classes == 2
+    assert isinstance(end, Stopped) and end.model is not None and end.model.card.painted == (1, 2)
 
 
 def test_strokes_added_while_it_trains_are_learned(compute: Compute, ear: Ear, segment: ModelFile) -> None:
@@ -101,7 +101,7 @@ def test_strokes_added_while_it_trains_are_learned(compute: Compute, ear: Ear, s
     while not any(isinstance(e, Preview) and 3 in e.values for e in ear.events[n_told:]):
         ear.wait_more()
     compute.stop(job_id)
-    assert ear.end(job_id).model.card.n_classes == 3
+    assert ear.end(job_id).model.card.painted == (1, 2, 3)
 
 
 def test_a_restoration_adapts_to_an_image_alone(compute: Compute, ear: Ear, denoise: ModelFile) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from napari_fewshot.core.errors import ModelError
 
 FORMAT = 1
+# Tol's bright scheme, told apart with any colour vision
+PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class ModelCard:
     """Everything worth knowing of a model but its weights.
 
     ``sha256`` is the hash of the weights file and, with ``id``, filled in when the model is written or built;
+    ``classes`` are those of 1 .. K, ``painted`` the numbers among them that anybody painted and the model answers.
     ``parent`` is the id of the model it was fine-tuned from. ``scores`` and ``losses`` are what was measured,
     nothing else.
     """
@@ -38,6 +41,7 @@ class ModelCard:
     factor: int = 1
     zooms: tuple[int, ...] = (1,)
     classes: tuple[ClassLabel, ...] = ()
+    painted: tuple[int, ...] = ()
     created: str = ""
     n_strokes: int = 0
     steps: int = 0
@@ -51,12 +55,22 @@ class ModelCard:
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
-    def n_classes(self) -> int:
-        return len(self.classes)
+    def class_numbers(self) -> tuple[int, ...]:
+        """The classes that are answered: those that were painted, ascending."""
+        return self.painted or tuple(range(1, len(self.classes) + 1))
 
-    @property
-    def is_fine_tuned(self) -> bool:
-        return self.parent is not None
+    def _check_kinds(self) -> None:
+        """Raise TypeError when a field is not what the rest of the program takes it for."""
+        texts = (self.name, self.task, self.id, self.sha256, self.created, self.data, self.command, self.licence)
+        numbers = (self.factor, self.n_strokes, self.steps, self.seconds, self.seed, *self.scores.values())
+        if not all(isinstance(t, str) for t in texts) or not isinstance(self.parent, str | None):
+            raise TypeError("a text is missing")
+        if not all(isinstance(n, int | float) for n in numbers) or not isinstance(self.net, dict):
+            raise TypeError("a number is missing")
+        if not self.zooms or min(self.zooms) < 1 or self.factor < 1:
+            raise ValueError("zooms and factor must be at least 1")
+        if not isinstance(self.versions, dict):
+            raise TypeError("the versions are missing")
 
     def renamed(self, name: str) -> ModelCard:
         return replace(self, name=name)
@@ -88,7 +102,10 @@ class ModelCard:
         try:
             values["classes"] = tuple(ClassLabel(**c) for c in values.get("classes", ()))
             values["zooms"] = tuple(int(z) for z in values.get("zooms", (1,)))
+            values["painted"] = tuple(int(k) for k in values.get("painted", ()))
             values["losses"] = tuple(float(v) for v in values.get("losses", ()))
-            return cls(**values)
-        except (TypeError, ValueError) as error:
+            card = cls(**values)
+            card._check_kinds()
+            return card
+        except (TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{source} has a field of the wrong kind ({error}): export the model again") from None

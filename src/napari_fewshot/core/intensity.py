@@ -52,10 +52,14 @@ class Intensity:
     def span(self) -> float:
         return self.high - self.low if not self.is_flat else 1.0
 
-    def to_unit(self, plane: np.ndarray) -> np.ndarray:
-        """(Y, X) any dtype -> (Y, X) float32, percentiles at 0 and 1, clipped to [-1, 3]; non-finite pixels become 0.5."""
+    def to_scale(self, plane: np.ndarray) -> np.ndarray:
+        """(Y, X) any dtype -> (Y, X) float32, percentiles at 0 and 1, nothing clipped; non-finite pixels become 0.5."""
         unit = ((plane.astype(np.float64) - self.low) / self.span).astype(np.float32)
-        return np.clip(np.nan_to_num(unit, nan=0.5, posinf=0.5, neginf=0.5), -1.0, 3.0)
+        return np.nan_to_num(unit, copy=False, nan=0.5, posinf=0.5, neginf=0.5)
+
+    def to_unit(self, plane: np.ndarray) -> np.ndarray:
+        """What networks get: `to_scale`, clipped to [-1, 3] so that a hot pixel cannot upset its neighbours."""
+        return np.clip(self.to_scale(plane), -1.0, 3.0)
 
     def from_unit(self, unit: np.ndarray, dtype: DTypeLike) -> np.ndarray:
         """Back to the source's range and dtype; floats come as float32, integers rounded and clipped to their range."""
@@ -71,6 +75,6 @@ class Intensity:
 
 def key_of(pixels: np.ndarray, intensity: Intensity) -> str:
     """A name that only the same pixels on the same grey scale have."""
-    digest = hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=12)
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).view(np.uint8).data, digest_size=12)
     digest.update(f"{pixels.shape}{pixels.dtype}{intensity.low}{intensity.high}".encode())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +25,8 @@ from napari_fewshot.core.errors import ModelError, StorageError
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
-NAME = re.compile(r"[\w][\w .()+-]{0,79}")
+NAME_LENGTH = 80
+NAME = re.compile(rf"\w[\w .()+-]{{0,{NAME_LENGTH - 1}}}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +150,7 @@ class Shelf:
         taken = {c.name for c in self.cards()}
         if wanted not in taken and not (self.root / wanted).exists():
             return wanted
-        stem, n = re.sub(r"-\d+$", "", wanted), 2
+        stem, n = re.sub(r"-\d+$", "", wanted)[: NAME_LENGTH - 6], 2
         while f"{stem}-{n}" in taken or (self.root / f"{stem}-{n}").exists():
             n += 1
         return f"{stem}-{n}"
@@ -192,14 +194,17 @@ class Shelf:
         if source.is_dir():
             return self.add(read_model(source))
         try:
-            with zipfile.ZipFile(source) as archive, tempfile.TemporaryDirectory() as folder:
-                for name in (CARD, WEIGHTS):
-                    (Path(folder) / name).write_bytes(archive.read(name))
-                return self.add(read_model(folder))
-        except (zipfile.BadZipFile, KeyError, OSError) as error:
+            with zipfile.ZipFile(source) as archive:
+                files = {name: archive.read(name) for name in (CARD, WEIGHTS)}
+        except (zipfile.BadZipFile, zlib.error, KeyError, OSError, RuntimeError) as error:  # RuntimeError: encrypted
             raise ModelError(
                 f"{source} is not an exported model ({error}): choose a model folder or zip file"
             ) from None
+        with _storage(self.root), tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
+            model = read_model(folder)
+        return self.add(model)
 
     def _own(self, name: str) -> Path:
         folder = self.folder_of(name)
@@ -217,6 +222,8 @@ class Shelf:
     def _cards_in(root: Path) -> list[ModelCard]:
         found = []
         for path in sorted(root.glob(f"*/{CARD}")) if root.is_dir() else ():
+            if not NAME.fullmatch(path.parent.name):  # left over from a write that was cut off
+                continue
             try:
                 found.append(ModelCard.from_json(path.read_text("utf-8"), str(path)).renamed(path.parent.name))
             except (ModelError, OSError, UnicodeDecodeError):

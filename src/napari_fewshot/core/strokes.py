@@ -10,6 +10,8 @@ import numpy as np
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.intensity import Intensity, key_of
 
+MAXIMUM_CLASS = 255
+
 
 @dataclass(frozen=True, eq=False)
 class Strokes:
@@ -114,6 +116,8 @@ def painting_of(images: Sequence[np.ndarray], painted: Sequence[np.ndarray]) -> 
             )
         if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
             raise StrokesError("the strokes hold negative values: use 0 = not painted, k >= 1 = class k")
+        if labels.size and labels.max() > MAXIMUM_CLASS:
+            raise StrokesError(f"the strokes hold class {labels.max()}: number the classes 1 to {MAXIMUM_CLASS}")
         strokes = Strokes.of_plane(labels)
         if len(strokes):
             intensity = Intensity.measure(image)

@@ -14,10 +14,6 @@ class Tile:
     inner: Box
     outer: Box
 
-    @property
-    def outer_shape(self) -> tuple[int, int]:
-        return self.outer[0].stop - self.outer[0].start, self.outer[1].stop - self.outer[1].start
-
     def keep(self, factor: int = 1) -> Box:
         """Where the inner box lies inside the outer one, ``factor`` times as fine."""
         return tuple(  # type: ignore[return-value]

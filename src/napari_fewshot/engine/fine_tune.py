@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from napari_fewshot.core.card import ClassLabel, ModelCard
+from napari_fewshot.core.card import PALETTE, ClassLabel, ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import picture_of
@@ -24,9 +24,6 @@ from napari_fewshot.engine.pretrain import curve
 from napari_fewshot.engine.restore import OnImages, Pair
 from napari_fewshot.engine.segment import OnStrokes, solver_of
 from napari_fewshot.tasks import TASKS
-
-# Tol's bright scheme, told apart with any colour vision
-COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
 
 def fine_tune_segment(
@@ -69,10 +66,12 @@ def fine_tune_segment(
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
     head = objective.solve(fitted.module)
     painting = objective.painting
-    tuned = _with_head(fitted, painting, head.weight, head.bias)
+    solver_of(fitted.module).fill(head.weight, head.bias)
     scores = {} if head.score is None else {"held-out stroke IoU": round(head.score, 4)}
-    card = replace(generator.card, classes=_class_labels(painting), n_strokes=painting.n_painted)
-    return _finished(generator, card, tuned, fitted, scores, seed)
+    card = replace(
+        generator.card, classes=_class_labels(painting), painted=painting.classes, n_strokes=painting.n_painted
+    )
+    return _finished(generator, card, fitted, scores, seed)
 
 
 def fine_tune_restore(
@@ -99,8 +98,9 @@ def fine_tune_restore(
     objective = OnImages(generator, pairs, seed)
     schedule = Schedule(budget, rate=2e-4, warm_steps=10, average=0.95)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
-    scores = {} if fitted.best is None else {"held-out error removed": round(fitted.best, 4)}
-    return _finished(generator, generator.card, fitted.module, fitted, scores, seed)
+    name = "held-out error removed" if any(t is not None for _, t in pairs) else "held-out agreement with itself"
+    scores = {} if fitted.best is None else {name: round(fitted.best, 4)}
+    return _finished(generator, generator.card, fitted, scores, seed)
 
 
 def _check_task(generator: Generator, answer: str) -> None:
@@ -119,28 +119,16 @@ def _headless(network: Network) -> Network:
     return network
 
 
-def _with_head(fitted: Fitted[Network], painting: Painting, weight: torch.Tensor, bias: torch.Tensor) -> Network:
-    """The network whose class k + 1 is painted class k + 1; classes between the painted ones that nobody painted never win."""
-    network = fitted.module
-    n_classes = max(painting.classes)
-    rows = torch.tensor(painting.classes, device=weight.device) - 1
-    full_weight = weight.new_zeros(n_classes, weight.shape[1])
-    full_bias = weight.new_full((n_classes,), -1e4)
-    full_weight[rows], full_bias[rows] = weight, bias
-    solver_of(network).fill(full_weight, full_bias)
-    return network
-
-
 def _class_labels(painting: Painting) -> tuple[ClassLabel, ...]:
     names = dict(enumerate(painting.class_names, start=1))
     return tuple(
-        ClassLabel(names.get(k, f"class {k}"), COLORS[(k - 1) % len(COLORS)])
+        ClassLabel(names.get(k, f"class {k}"), PALETTE[(k - 1) % len(PALETTE)])
         for k in range(1, max(painting.classes) + 1)
     )
 
 
 def _finished(
-    parent: Generator, card: ModelCard, network: Network, fitted: Fitted[Network], scores: dict[str, float], seed: int
+    parent: Generator, card: ModelCard, fitted: Fitted[Network], scores: dict[str, float], seed: int
 ) -> Generator:
     card = stamp(
         card,
@@ -153,6 +141,6 @@ def _finished(
         data="the user's images",
         command="",
     )
-    tuned = Generator(card, network, parent.device)
+    tuned = Generator(card, fitted.module, parent.device)
     tuned.card = tuned.to_file().card
     return tuned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -131,20 +132,26 @@ class _Loop(Generic[M]):
         self.recoveries = 0
 
     def run(self) -> Fitted[M]:
-        self._look()
+        self._with_room(self._look)
         while not self._is_over():
             if self.objective.listen(self.listener):
-                self.fitted.best = self.objective.score(self.fitted.module)
-                self._show()
-            if (values := self._step()) is None:
+                self._with_room(self._look_again)
+            try:
+                values = self._step()
+            except ComputeError as error:
+                if not self.fitted.steps:
+                    raise
+                self.listener.note(f"{error}; the best so far is kept")
+                break
+            if values is None:
                 continue
             self.fitted.steps += 1
             self.fitted.losses.append(sum(values.values()))
             if time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s):
-                self._look()
+                self._with_room(self._look)
             self._report(values)
         if self.fitted.steps and not self.fitted.stopped:  # a stop is answered at once
-            self._look()
+            self._with_room(self._look)
         self.fitted.seconds = time.perf_counter() - self.started
         return self.fitted
 
@@ -181,15 +188,27 @@ class _Loop(Generic[M]):
         began = time.perf_counter()
         module: M = self.average.module if self.fitted.steps else self.objective.module  # type: ignore[assignment]
         score = self.objective.score(module)
+        score = score if score is not None and np.isfinite(score) else None
         if score is None or self.fitted.best is None or score >= self.fitted.best:
             self.fitted.best = score
             self.fitted.module.load_state_dict(module.state_dict())
-        self._show()
+        self.objective.show(self.fitted.module, self.listener)
         self.looked = time.perf_counter()
         self.look_cost_s = self.looked - began
 
-    def _show(self) -> None:
+    def _look_again(self) -> None:
+        """Earlier scores do not compare any more: judge the best anew, and show it."""
+        self.fitted.best = self.objective.score(self.fitted.module)
         self.objective.show(self.fitted.module, self.listener)
+
+    def _with_room(self, call: Callable[[], None]) -> None:
+        """Call, with less memory per step when there is not enough."""
+        while True:
+            try:
+                with as_memory_error():
+                    return call()
+            except MemoryError as error:
+                self._make_room(error)
 
     def _is_over(self) -> bool:
         budget = self.schedule.budget

@@ -61,7 +61,7 @@ class Network(nn.Module):
             raise ModelError(
                 f"the model does the task '{card.task}', known are {', '.join(TASKS)}: update napari-fewshot"
             )
-        return cls(card.net, card.zooms, TASKS[card.task].answer, card.factor, card.n_classes)
+        return cls(card.net, card.zooms, TASKS[card.task].answer, card.factor, len(card.class_numbers))
 
     @property
     def align_px(self) -> int:

@@ -15,9 +15,10 @@ from napari_fewshot.core.strokes import Painting, Strokes
 from napari_fewshot.core.tiles import Tile, plan_tiles
 from napari_fewshot.engine.look import Look, features_at
 from napari_fewshot.engine.network import Network
-from napari_fewshot.engine.predict import pad_to_grid
+from napari_fewshot.engine.predict import SMALLEST_TILE_PX, pad_to_grid
 
 CACHE_BYTES = 768 * 2**20
+TILE_PX = 512
 MAX_PER_CLASS = 1000  # painted pixels of a class that enter the head; more change nothing and cost time
 CHUNK_PX = 40
 N_FOLDS = 4
@@ -28,6 +29,7 @@ class FeatureCache:
 
     def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
         self.limit_bytes = limit_bytes
+        self.tile_px = TILE_PX
         self.kept: OrderedDict[tuple[object, ...], list[Look]] = OrderedDict()
 
     def looks_at(self, network: Network, key: str, image: np.ndarray, intensity: Intensity, tile: Tile) -> list[Look]:
@@ -40,6 +42,12 @@ class FeatureCache:
             self._make_room()
         self.kept.move_to_end(place)
         return self.kept[place]
+
+    def shrink(self) -> bool:
+        """Forget everything and look at smaller tiles from now on; False when they are as small as can be."""
+        self.kept.clear()
+        self.tile_px //= 2
+        return self.tile_px >= SMALLEST_TILE_PX
 
     def _make_room(self) -> None:
         while len(self.kept) > 1 and sum(_bytes(looks) for looks in self.kept.values()) > self.limit_bytes:
@@ -76,7 +84,7 @@ def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int)
         fold = folds_of(plane.strokes, seed)[keep]
         yx, of_class = plane.strokes.yx[keep], plane.strokes.classes[keep]
         shape = plane.image.shape
-        for tile in plan_tiles((shape[0], shape[1]), 512, network.halo_px, network.align_px):
+        for tile in plan_tiles((shape[0], shape[1]), cache.tile_px, network.halo_px, network.align_px):
             inside = _inside(yx, tile)
             if not inside.any():
                 continue

@@ -16,6 +16,7 @@ from napari_fewshot.core.tiles import Box, plan_tiles
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
 
 TILE_PX = {"cpu": 512, "cuda": 1536, "mps": 1024}  # inner side; on a CPU small tiles stay in the cache
@@ -48,7 +49,7 @@ def predict_plane(
     Returns
     -------
     values : ndarray
-        (Y, X) classes 1 .. K as the smallest unsigned dtype, or (Y * factor, X * factor) in the input's dtype and
+        (Y, X) the painted class numbers as the smallest unsigned dtype, or (Y * factor, X * factor) in the input's dtype and
         range (floats as float32).
     confidence : ndarray or None
         float32, shape of ``values``.
@@ -88,17 +89,19 @@ def _tiled(
     factor, network = generator.card.factor, generator.network
     shape = plane.shape[0] * factor, plane.shape[1] * factor
     is_classes = isinstance(network.head, ClassesHead)
-    values = np.empty(
-        shape, np.min_scalar_type(generator.card.n_classes) if is_classes else _restored_dtype(plane.dtype)
-    )
+    numbers = generator.card.class_numbers
+    values = np.empty(shape, np.min_scalar_type(max(numbers)) if is_classes else _restored_dtype(plane.dtype))
     sure = np.empty(shape, np.float32) if confidence else None
     tiles, began = plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px), time.perf_counter()
     for n_done, tile in enumerate(tiles, start=1):
         if listener.stopped():
             raise StopRequested
+        scaled = intensity.to_scale(plane[tile.outer])
         unit = intensity.to_unit(plane[tile.outer])
         answer, tile_sure = _answer(generator, unit, tile.keep(), confidence)
-        values[tile.target(factor)] = answer if is_classes else intensity.from_unit(answer, plane.dtype)
+        if not is_classes:  # what is brighter or darker than networks are shown stays as it was
+            answer = intensity.from_unit(answer + _beyond(scaled - unit, tile.keep(factor), factor), plane.dtype)
+        values[tile.target(factor)] = answer
         if sure is not None and tile_sure is not None:
             sure[tile.target(factor)] = tile_sure
         seconds = time.perf_counter() - began
@@ -112,8 +115,10 @@ def _answer(generator: Generator, unit: np.ndarray, box: Box, confidence: bool) 
     """The network's answer for a box of a tile (Y, X) on the unit scale: classes 1 .. K, or an image on the unit scale."""
     output = run(generator, unit, box)  # (C, y * factor, x * factor)
     if isinstance(generator.network.head, ClassesHead):
-        classes = (output.argmax(0) + 1).to(torch.uint8 if len(output) < 256 else torch.int32).cpu().numpy()
-        return classes, output.softmax(0).amax(0).float().cpu().numpy() if confidence else None
+        numbers = np.array(generator.card.class_numbers)
+        return numbers[output.argmax(0).cpu().numpy()], output.softmax(0).amax(
+            0
+        ).float().cpu().numpy() if confidence else None
     answer = output[0].float().cpu().numpy()
     if not confidence:
         return answer, None
@@ -137,6 +142,13 @@ def pad_to_grid(unit: np.ndarray, align_px: int, device: str) -> Tensor:
     if fill_y or fill_x:
         x = F.pad(x, (0, fill_x, 0, fill_y), mode="replicate")
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def _beyond(rest: np.ndarray, box: Box, factor: int) -> np.ndarray | float:
+    """What clipping took from a tile, as fine as the answer, for a box of the answer."""
+    if not rest.any():
+        return 0.0
+    return enlarge(torch.from_numpy(rest)[None, None], factor)[0, 0].numpy()[box]
 
 
 def _restored_dtype(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:

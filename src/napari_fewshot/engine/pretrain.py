@@ -15,6 +15,7 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import Picture
+from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.engine.device import choose_device, place
 from napari_fewshot.engine.fit import Fitted, Schedule, fit
 from napari_fewshot.engine.generator import Generator, stamp
@@ -45,6 +46,8 @@ class Recipe:
         Wall time for all pretexts together.
     pretexts : tuple of str
         ``restore`` makes the four restoration models; ``episodic`` after it makes ``em-segment``.
+    start : tuple of ModelFile
+        Models of an earlier pretraining to go on from; their steps and seconds are counted in.
     data, command, licence : str
         For the cards.
     """
@@ -53,6 +56,7 @@ class Recipe:
     labelled: tuple[LabelledSet, ...] = ()
     seconds: float = 3600.0
     pretexts: tuple[str, ...] = ("restore", "episodic")
+    start: tuple[ModelFile, ...] = ()
     seed: int = 0
     device: str = "auto"
     data: str = ""
@@ -83,6 +87,8 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     if "restore" in recipe.pretexts:
         share = RESTORE_SHARE if "episodic" in recipe.pretexts else 1.0
         restore = Restore(NET, patches, held_out, device=device)
+        for model in recipe.start:
+            restore.resume(Generator.from_file(model, device))
         restored = fit(restore, _schedule(share * recipe.seconds), listener, rng)
         cards += _save_restorers(recipe, restore, restored, out)
         start = restored.module.backbone.state_dict()
@@ -119,7 +125,14 @@ def _states(module: Restorers, model: str) -> dict[str, Tensor]:
 def _card(recipe: Recipe, name: str, task: str, fitted: Fitted[Any], scores: dict[str, float]) -> ModelCard:
     card = ModelCard(name, task, NET, factor=TASKS[task].models[name], zooms=TASKS[task].zooms)
     card = replace(card, data=recipe.data, command=recipe.command, licence=recipe.licence, seed=recipe.seed)
-    return stamp(card, steps=fitted.steps, seconds=round(fitted.seconds, 1), scores=scores, losses=curve(fitted.losses))
+    before = next((m.card for m in recipe.start if m.card.name == name), None)
+    return stamp(
+        card,
+        steps=fitted.steps + (before.steps if before else 0),
+        seconds=round(fitted.seconds + (before.seconds if before else 0.0), 1),
+        scores=scores,
+        losses=curve([*(before.losses if before else ()), *curve(fitted.losses)]),
+    )
 
 
 def curve(losses: Sequence[float]) -> tuple[float, ...]:

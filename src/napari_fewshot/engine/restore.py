@@ -58,8 +58,9 @@ class OnImages:
         self.crop_px = CROP_PX // align_px * align_px
         self.sources = [self._source(image, target) for image, target in pairs]
         rng = np.random.default_rng(seed)
-        self.held_out = self._stack([self._crop(rng, held_out=True) for _ in range(N_HELD_OUT)])
-        self.untouched = float(F.l1_loss(_plain(self.held_out[0], self.factor), self.held_out[1]))
+        self.held_out: tuple[Tensor, Tensor] | None = None
+        if all(len(s.given) >= 2 * self.crop_px for s in self.sources):  # else nothing can be spared
+            self.held_out = self._stack([self._crop(rng, held_out=True) for _ in range(N_HELD_OUT)])
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         given, wanted = self._stack([self._crop(rng, held_out=False) for _ in range(self.batch)])
@@ -74,8 +75,12 @@ class OnImages:
 
     @torch.inference_mode()
     def score(self, module: Network) -> float | None:
-        """Share of the input's L1 error that is gone in the held-out rows; 1 is perfect, below 0 is harm."""
-        return 1 - float(F.l1_loss(module(self.held_out[0]), self.held_out[1])) / max(self.untouched, 1e-6)
+        """Share of the input's L1 error that is gone in rows that are only scored on; None when there are too few rows."""
+        if self.held_out is None:
+            return None
+        given, wanted = self.held_out
+        untouched = float(F.l1_loss(_plain(given, self.factor), wanted))
+        return 1 - float(F.l1_loss(module(given), wanted)) / max(untouched, 1e-6)
 
     def show(self, module: Network, listener: Listener) -> None:
         view = listener.view()
@@ -98,7 +103,7 @@ class OnImages:
                     "choose a target of that shape"
                 )
             wanted = (target.astype(np.float64) - intensity.low) / intensity.span
-            return Source(intensity.to_unit(image), np.nan_to_num(wanted, nan=0.5).astype(np.float32))
+            return Source(intensity.to_unit(image), _finite(wanted))
         unit = intensity.to_unit(_middle(image, LEARN_PX))
         if self.factor > 1:
             return Source(bin_down(unit, self.factor), _whole(unit, self.factor))
@@ -110,7 +115,8 @@ class OnImages:
         source = self.sources[rng.integers(len(self.sources))]
         given, f = source.given, self.factor
         side = self.crop_px
-        first = int(given.shape[0] * (1 - HELD_OUT_SHARE))
+        n_rows = len(given)
+        first = n_rows - max(side, int(n_rows * HELD_OUT_SHARE)) if n_rows >= 2 * side else n_rows
         low, high = (first, given.shape[0]) if held_out else (0, first)
         y = _start(low, high, side, given.shape[0], rng)
         x = _start(0, given.shape[1], side, given.shape[1], rng)
@@ -127,6 +133,10 @@ class OnImages:
         device = self.generator.device
         given, wanted = (torch.from_numpy(np.stack(c)[:, None].astype(np.float32)) for c in zip(*crops, strict=True))
         return given.to(device, memory_format=torch.channels_last), wanted.to(device)
+
+
+def _finite(image: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(image, nan=0.5, posinf=0.5, neginf=0.5).astype(np.float32)
 
 
 def _plain(given: Tensor, factor: int) -> Tensor:

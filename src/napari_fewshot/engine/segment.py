@@ -58,7 +58,7 @@ class OnStrokes:
         self.module = copy.deepcopy(network)
         self.module.head.requires_grad_(False)
         self.pretrained = [p.detach().clone() for p in network.backbone.parameters()]
-        self.seed, self.cache = seed, cache
+        self.seed, self.cache, self.crop_px = seed, cache, CROP_PX
         self.solved: tuple[tuple[float, ...], Head] | None = None
         self._take(painting)
 
@@ -124,7 +124,7 @@ class OnStrokes:
         h, w = view.image.shape
         values = np.empty((h, w), classes.dtype)
         sure = np.empty((h, w), np.float32) if view.confidence else None
-        for tile in plan_tiles((h, w), 512, module.halo_px, module.align_px):
+        for tile in plan_tiles((h, w), self.cache.tile_px, module.halo_px, module.align_px):
             looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
             with torch.no_grad():
                 logits = solver_of(module).scores(looks, tile.keep(), head.weight, head.bias)[0]
@@ -134,7 +134,9 @@ class OnStrokes:
         return values, 1, sure
 
     def shrink(self) -> bool:
-        return False
+        """Look at smaller tiles, train on smaller crops."""
+        self.crop_px //= 2
+        return self.cache.shrink()
 
     def _take(self, painting: Painting) -> None:
         self.painting = painting
@@ -157,7 +159,7 @@ class OnStrokes:
         wanted = rng.choice(np.unique(of_class))
         y0, x0 = part.plane.strokes.yx[rng.choice(pixels[of_class == wanted])]
         box = tuple(
-            slice(a := int(np.clip(c - CROP_PX // 2, 0, max(0, n - CROP_PX))), min(n, a + CROP_PX))
+            slice(a := int(np.clip(c - self.crop_px // 2, 0, max(0, n - self.crop_px))), min(n, a + self.crop_px))
             for c, n in zip((y0, x0), part.plane.image.shape, strict=True)
         )
         crop = PaintedPlane("", part.plane.image[box], part.plane.strokes, part.plane.intensity)

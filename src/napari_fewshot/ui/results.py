@@ -20,21 +20,12 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.transforms import CompositeAffine
 
-from napari_fewshot.core.card import ClassLabel, ModelCard
+from napari_fewshot.core.card import PALETTE, ClassLabel, ModelCard
 from napari_fewshot.core.errors import StorageError
 from napari_fewshot.core.picture import Picture, PlaneIndex
 
 METADATA = "napari_fewshot"
 MEMORY_SHARE = 0.25  # of the free memory: a larger result goes to disk
-PALETTE = (
-    "#4477aa",
-    "#ee6677",
-    "#228833",
-    "#ccbb44",
-    "#66ccee",
-    "#aa3377",
-    "#bbbbbb",
-)  # Tol's bright, safe for colour blind
 
 
 @dataclass(frozen=True, eq=False)

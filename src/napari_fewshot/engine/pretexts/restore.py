@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.engine.device import place
+from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import whole
@@ -74,6 +75,11 @@ class Restore:
         self.step = 0
         rng = np.random.default_rng(VALIDATION_SEED)
         self.validation = {model: self._draw(model, held_out, 8, rng) for model in self.module.heads}
+
+    def resume(self, generator: Generator) -> None:
+        """Go on from the backbone and the head of a generator of an earlier pretraining."""
+        self.module.backbone.load_state_dict(generator.network.backbone.state_dict())
+        self.module.heads[generator.card.name].load_state_dict(generator.network.head.state_dict())
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         model = list(self.module.heads)[self.step % len(self.module.heads)]
