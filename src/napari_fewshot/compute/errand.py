@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from napari_fewshot.compute.cluster import Cluster
-from napari_fewshot.compute.events import Event, Finished, Lost, PlaneDone, Progress, Stopped
+from napari_fewshot.compute.events import Event, Failed, Finished, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
 from napari_fewshot.compute.threads import in_thread
-from napari_fewshot.compute.wire import Message, Order, Started, Stop
+from napari_fewshot.compute.wire import Message, Order, Started, Stop, Wish
 from napari_fewshot.core.errors import FewshotError, PictureError
 from napari_fewshot.core.job import Apply, FineTune, Job
 from napari_fewshot.core.picture import PlaneIndex
@@ -25,6 +25,7 @@ LOST = (
     "the worker process died (killed, crashed or out of memory) and is being replaced: "
     "start again, on smaller planes if it happens again"
 )
+PLANE = PlaneDone | PlaneLeftOut  # what comes of a plane while its job goes on
 
 
 class Errand:
@@ -140,12 +141,16 @@ class FineTuneErrand(Errand):
 
 
 class ApplyErrand(Errand):
-    """An apply: planes are read, sent and awaited one after the other, one more than there are workers at a time."""
+    """An apply: planes are read, sent and awaited one after the other, one more than there are workers at a time.
+
+    Guards that one plane that cannot be used does not cost the others; it fails when none can.
+    """
 
     def __init__(self, order: Order, tell: Callable[[Event], None], job: Apply) -> None:
         super().__init__(order, tell)
         self._job = job
         self._n_done = 0
+        self._left_out: list[PlaneLeftOut] = []
         self._began = time.monotonic()
 
     async def run(self, cluster: Cluster) -> Event:
@@ -154,7 +159,7 @@ class ApplyErrand(Errand):
         flying: deque[asyncio.Task[Event]] = deque()
         try:
             for index in self._job.indices:
-                if len(flying) > cluster.n_workers and not isinstance(end := await flying.popleft(), PlaneDone):
+                if len(flying) > cluster.n_workers and not isinstance(end := await flying.popleft(), PLANE):
                     return end
                 try:
                     plane = await in_thread(self._take, index)
@@ -163,12 +168,14 @@ class ApplyErrand(Errand):
                     raise
                 flying.append(asyncio.ensure_future(self._apply(cluster, index, plane, model)))
             while flying:
-                if not isinstance(end := await flying.popleft(), PlaneDone):
+                if not isinstance(end := await flying.popleft(), PLANE):
                     return end
         finally:
             for task in flying:
                 task.cancel()
             await asyncio.gather(*flying, return_exceptions=True)
+        if self._left_out and not self._n_done:
+            return Failed(self.order.job_id, self._left_out[0].message)
         return Finished(self.order.job_id, details={"n_planes": self._n_done})
 
     def hear(self, event: Event) -> None:
@@ -180,8 +187,13 @@ class ApplyErrand(Errand):
         from napari_fewshot.compute import jobs
 
         there = await cluster.send(plane)
-        event = await self.ask(cluster, jobs.run_apply, index, there, model, self._job.confidence)
-        if isinstance(event, PlaneDone):
+        wish = Wish(index, self._job.confidence, self._job.intensity)
+        event = await self.ask(cluster, jobs.run_apply, wish, there, model)
+        if isinstance(event, PlaneLeftOut):
+            event = replace(event, message=f"{self._spoken(index)} is left out: {event.message}")
+            self._left_out.append(event)
+            self.tell(event)
+        elif isinstance(event, PlaneDone):
             self.tell(event)
             self._n_done += 1
             self.tell(self._progress())
@@ -189,7 +201,8 @@ class ApplyErrand(Errand):
 
     def _progress(self) -> Progress:
         n, seconds = len(self._job.indices), time.monotonic() - self._began
-        return Progress(self.order.job_id, self._n_done, n, seconds, seconds / self._n_done * (n - self._n_done))
+        done = self._n_done + len(self._left_out)
+        return Progress(self.order.job_id, done, n, seconds, seconds / done * (n - done))
 
     def _take(self, index: PlaneIndex) -> np.ndarray:
         picture = self._job.picture
@@ -198,10 +211,13 @@ class ApplyErrand(Errand):
         except FewshotError:
             raise
         except Exception as error:  # whatever the reader of the user's file may raise
-            where = f"plane {index} of '{picture.name}'" if index else f"'{picture.name}'"
             raise PictureError(
-                f"{where} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
+                f"{self._spoken(index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
             ) from error
+
+    def _spoken(self, index: PlaneIndex) -> str:
+        name = self._job.picture.name
+        return f"plane {index} of '{name}'" if index else f"'{name}'"
 
 
 def errand_for(job: Job, order: Order, tell: Callable[[Event], None]) -> Errand:

@@ -56,6 +56,14 @@ class PlaneDone(Event):
 
 
 @dataclass(frozen=True, eq=False)
+class PlaneLeftOut(Event):
+    """One plane of an apply job cannot be used, such as the empty rim of an aligned stack; the others are done."""
+
+    index: PlaneIndex
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
 class Note(Event):
     """Something the user should know (batch halved, rate lowered), in one sentence."""
 

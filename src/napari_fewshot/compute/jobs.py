@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from distributed import Scheduler, Worker, WorkerPlugin, get_worker
 
-from napari_fewshot.compute.events import Event, Failed, Finished, Note, PlaneDone, Preview, Progress, Stopped
-from napari_fewshot.compute.wire import Message, Order, Started, Stop
+from napari_fewshot.compute.events import (
+    Event,
+    Failed,
+    Finished,
+    Note,
+    PlaneDone,
+    PlaneLeftOut,
+    Preview,
+    Progress,
+    Stopped,
+)
+from napari_fewshot.compute.wire import Message, Order, Started, Stop, Wish
+from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.job import FineTune, View
-from napari_fewshot.core.picture import PlaneIndex
 from napari_fewshot.core.shelf import ModelFile, embedded_folder, read_model
 from napari_fewshot.core.strokes import Painting
 
@@ -179,15 +189,20 @@ def run_fine_tune(order: Order, job: FineTune, model: ModelFile) -> Event:
     return ending(order, work)
 
 
-def run_apply(order: Order, index: PlaneIndex, plane: np.ndarray, model: ModelFile, confidence: bool) -> Event:
-    """Apply ``model`` to one (Y, X) plane; returns it, or how the job ended."""
+def run_apply(order: Order, wish: Wish, plane: np.ndarray, model: ModelFile) -> Event:
+    """Apply ``model`` to one (Y, X) plane; returns it, why it is left out, or how the job ended."""
 
     def work(bench: Bench, line: Line) -> Event:
         from napari_fewshot.engine.predict import predict_plane
 
         generator = bench.generator(model, order.device)
-        values, certainty = predict_plane(generator, plane, confidence=confidence, listener=line)
-        return PlaneDone(order.job_id, index, values, certainty)
+        try:
+            values, certainty = predict_plane(
+                generator, plane, intensity=wish.intensity, confidence=wish.confidence, listener=line
+            )
+        except PictureError as error:
+            return PlaneLeftOut(order.job_id, wish.index, str(error))
+        return PlaneDone(order.job_id, wish.index, values, certainty)
 
     return ending(order, work)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_fewshot.compute.events import Event
+from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import View
+from napari_fewshot.core.picture import PlaneIndex
 from napari_fewshot.core.strokes import Painting
 
 
@@ -16,6 +18,15 @@ class Order:
     job_id: str
     topic: str
     device: str
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an apply wants of one plane; ``intensity`` None is measured there."""
+
+    index: PlaneIndex
+    confidence: bool
+    intensity: Intensity | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,13 @@ import threading
 from typing import BinaryIO
 
 import dask
+import psutil
 from distributed import Nanny, Security
 
 from napari_fewshot.compute.jobs import Bench
 
 KILL = b"kill\n"
+NICENESS = 10
 
 CONFIG = {
     "distributed.worker.http.routes": [],  # no pages: they would be served without TLS
@@ -89,9 +91,16 @@ def main() -> None:
         tls_worker_cert=order["cert"],
         tls_worker_key=order["key"],
     )
+    _step_back()
     with tempfile.TemporaryDirectory(prefix="napari-fewshot-", ignore_cleanup_errors=True) as folder:
         threading.Thread(target=_watch, args=(_take_stdin(), folder), name="parent watch", daemon=True).start()
         asyncio.run(serve(order["address"], security, order["device"], order["memory_limit"], order["host"], folder))
+
+
+def _step_back() -> None:
+    """Let the viewer go first where both want the same core; the worker's own children inherit it."""
+    low = psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else NICENESS
+    psutil.Process().nice(low)
 
 
 def _take_stdin() -> BinaryIO:

@@ -18,6 +18,7 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.listen import Listener
 
+LISTEN_S = 0.5  # between looks for new strokes: a hand that paints sends some with every move of the brush
 LOOK_SHARE = 3.0  # looks take at most a quarter of the time
 
 
@@ -129,13 +130,16 @@ class _Loop(Generic[M]):
         self.fitted = Fitted(copy.deepcopy(objective.module))
         self.looked = started
         self.look_cost_s = 0.0
+        self.listened = 0.0
         self.recoveries = 0
 
     def run(self) -> Fitted[M]:
         self._with_room(self._look)
         while not self._is_over():
-            if self.objective.listen(self.listener):
-                self._with_room(self._look_again)
+            if time.perf_counter() - self.listened >= max(LISTEN_S, LOOK_SHARE * self.look_cost_s):
+                self.listened = time.perf_counter()
+                if self.objective.listen(self.listener):
+                    self._with_room(self._look_again)
             try:
                 values = self._step()
             except ComputeError as error:
@@ -150,6 +154,7 @@ class _Loop(Generic[M]):
             if time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s):
                 self._with_room(self._look)
             self._report(values)
+        self.objective.listen(self.listener)  # the last strokes count too
         if self.fitted.steps and not self.fitted.stopped:  # a stop is answered at once
             self._with_room(self._look)
         self.fitted.seconds = time.perf_counter() - self.started

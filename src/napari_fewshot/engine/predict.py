@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from napari_fewshot.core.errors import ComputeError, ModelError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.picture import picture_of
-from napari_fewshot.core.tiles import Box, plan_tiles
+from napari_fewshot.core.tiles import Box, Tile, plan_tiles
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
@@ -93,7 +95,8 @@ def _tiled(
     values = np.empty(shape, np.min_scalar_type(max(numbers)) if is_classes else _restored_dtype(plane.dtype))
     sure = np.empty(shape, np.float32) if confidence else None
     tiles, began = plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px), time.perf_counter()
-    for n_done, tile in enumerate(tiles, start=1):
+
+    def work(tile: Tile) -> None:
         if listener.stopped():
             raise StopRequested
         scaled = intensity.to_scale(plane[tile.outer])
@@ -104,11 +107,27 @@ def _tiled(
         values[tile.target(factor)] = answer
         if sure is not None and tile_sure is not None:
             sure[tile.target(factor)] = tile_sure
+
+    for n_done, _ in enumerate(_each(work, tiles, generator.device), start=1):
         seconds = time.perf_counter() - began
         listener.progress(n_done, len(tiles), seconds, seconds * (len(tiles) / n_done - 1), {}, None)
     if values.dtype.kind == "f" and not is_classes:
         _keep_not_finite(values, plane, factor)
     return values, sure
+
+
+def _each(work: Callable[[Tile], None], tiles: list[Tile], device: str) -> Iterator[None]:
+    """Do ``work`` for each tile; on a CPU one thread a tile, which is faster than all threads for one tile."""
+    n_threads = torch.get_num_threads()
+    if device != "cpu" or n_threads == 1 or len(tiles) == 1:
+        yield from map(work, tiles)
+        return
+    pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield from pool.map(work, tiles)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(n_threads)  # threads made from now on would else start with 1
 
 
 def _answer(generator: Generator, unit: np.ndarray, box: Box, confidence: bool) -> tuple[np.ndarray, np.ndarray | None]:
