@@ -25,7 +25,7 @@ import numpy as np
 os.environ.setdefault("NAPARI_FEWSHOT_HOME", tempfile.mkdtemp(prefix="fewshot-bench-"))
 
 import napari
-from qtpy.QtCore import QEventLoop, QObject, QTimer
+from qtpy.QtCore import QEventLoop, QObject, QTimer, Signal
 
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.samples import image, truth
@@ -113,6 +113,12 @@ class Hand(QObject):
         label = int(truth("superalloy")[int(self.at[0]), int(self.at[1])]) if self.n % 3 else 0
         if label:
             self.labels.paint(tuple(self.at), label)
+
+
+class Shown(QObject):
+    """Carries a preview from a thread to the viewer."""
+
+    came = Signal(object)
 
 
 class Bench:
@@ -251,7 +257,8 @@ def in_thread(bench: Bench, labels: Any, seconds: float) -> dict[str, Any]:
     import torch
     from napari.qt.threading import thread_worker
 
-    from napari_fewshot.core.job import Budget
+    from napari_fewshot.core.intensity import Intensity, key_of
+    from napari_fewshot.core.job import Budget, View
     from napari_fewshot.core.shelf import Shelf
     from napari_fewshot.core.strokes import painting_of
     from napari_fewshot.engine.device import use_threads
@@ -262,12 +269,29 @@ def in_thread(bench: Bench, labels: Any, seconds: float) -> dict[str, Any]:
     use_threads()
     times: list[float] = []
 
+    picture = image("superalloy")
+    preview = bench.viewer.add_labels(np.asarray(truth("superalloy")).copy(), name="thread")
+    shown = Shown()
+    shown.came.connect(lambda values: setattr(preview, "data", values))
+
     class Listener(Silent):
+        """Asks for new strokes and previews just as the worker's does."""
+
+        def painting(self) -> Any:
+            return painting_of([picture], [np.array(labels.data)])
+
+        def view(self) -> View:
+            intensity = Intensity.measure(picture)
+            return View((), (0, 0), picture, intensity, key_of(picture, intensity))
+
+        def preview(self, view: View, values: np.ndarray, factor: int, confidence: Any) -> None:
+            shown.came.emit(values)
+
         def progress(self, done: int, total: Any, seconds: float, left: Any, losses: Any, score: Any) -> None:
             times.append(time.perf_counter())
 
     generator = Generator.from_file(Shelf().read("em-segment"))
-    painting = painting_of([image("superalloy")], [np.asarray(labels.data)])
+    painting = painting_of([picture], [np.asarray(labels.data)])
 
     @thread_worker
     def train() -> None:

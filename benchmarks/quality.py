@@ -144,10 +144,11 @@ def main() -> None:
     parser.add_argument("--strokes", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(args.threads)
     restored = list(restoration(args.data))
     segmented = list(segmentation(args.data, args.strokes, args.seeds, args.seconds))
     text = "\n".join(

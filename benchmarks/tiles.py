@@ -22,9 +22,9 @@ import torch
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.shelf import Shelf
-from napari_fewshot.core.tiles import plan_tiles
+from napari_fewshot.core.tiles import Tile, plan_tiles
 from napari_fewshot.engine.generator import Generator
-from napari_fewshot.engine.predict import TILE_PX, predict_plane, run
+from napari_fewshot.engine.predict import TILE_PX, each_tile, predict_plane, run
 from napari_fewshot.samples import image as sample_image
 
 MODEL = "em-denoise"
@@ -51,9 +51,13 @@ def methods(generator: Generator, image: np.ndarray) -> dict[str, Callable[[], n
         return run(generator, unit)[0].cpu().numpy()
 
     def bare() -> np.ndarray:
-        return np.concatenate(
-            [run(generator, unit[t.inner])[0].cpu().numpy().ravel() for t in plan_tiles(unit.shape, tile_px, 0, 8)]
-        )
+        answer = np.empty_like(unit)
+
+        def work(tile: Tile) -> None:
+            answer[tile.inner] = run(generator, unit[tile.inner])[0].cpu().numpy()
+
+        list(each_tile(work, plan_tiles(unit.shape, tile_px, 0, 8), generator.device))
+        return answer
 
     def monai() -> np.ndarray:
         x = torch.from_numpy(unit)[None, None].to(generator.device)

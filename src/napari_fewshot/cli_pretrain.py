@@ -25,6 +25,7 @@ def pretrain(
     pretexts: str = "restore,episodic",
     start: Path | None = None,
     seconds: float = 3600.0,
+    steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -48,6 +49,8 @@ def pretrain(
         Folder of model folders of an earlier pretraining to go on from ("restore" only).
     seconds
         Wall time in all.
+    steps
+        Of each pretext, instead of a wall time.
     seed
         For everything random.
     device
@@ -87,6 +90,7 @@ def pretrain(
             sets,
             seconds,
             tuple(pretexts.split(",")),
+            steps,
             tuple(read_model(folder) for folder in sorted(start.iterdir())) if start else (),
             seed,
             device,

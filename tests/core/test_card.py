@@ -56,3 +56,13 @@ def test_a_card_of_a_newer_version_or_with_wrong_fields_is_refused(change):
     text = json.dumps({**json.loads(ModelCard("a", "denoise", {}).to_json()), **change})
     with pytest.raises(ModelError, match=r"update|export"):
         ModelCard.from_json(text, "card.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"created": None}, {"scores": None}, {"zooms": []}, {"factor": 0}, {"net": "deep"}, {"scores": {"IoU": "good"}}],
+)
+def test_a_field_of_the_wrong_kind_is_told(change):
+    raw = {**json.loads(ModelCard("toy", "denoise", {"name": "none"}).to_json()), **change}
+    with pytest.raises(ModelError, match="export the model again"):
+        ModelCard.from_json(json.dumps(raw))

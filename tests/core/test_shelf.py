@@ -180,3 +180,27 @@ def test_a_card_of_a_newer_version_is_told(shelf, model_file):
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(ModelError, match="update napari-fewshot"):
         shelf.read("toy")
+
+
+@pytest.mark.parametrize("at", range(40, 200, 20))
+def test_a_damaged_zip_is_told_and_nothing_is_saved(shelf, model_file, tmp_path, at):
+    shelf.add(model_file)
+    content = bytearray(shelf.export("toy", tmp_path / "toy.zip").read_bytes())
+    content[at] ^= 0xFF
+    (tmp_path / "bad.zip").write_bytes(content)
+    before = len(shelf.cards())
+    try:
+        shelf.import_model(tmp_path / "bad.zip")
+    except ModelError:
+        assert len(shelf.cards()) == before
+
+
+def test_numbered_names_stay_short_enough_to_be_read(shelf, model_file):
+    long = replace(model_file, card=model_file.card.renamed("n" * 80))
+    names = [shelf.add(long).name for _ in range(3)]
+    assert len(set(names)) == 3 and all(shelf.read(n) for n in names)
+
+
+def test_what_a_cut_off_write_left_is_not_listed(shelf, model_file):
+    write_model(model_file, shelf.root / ".part-x")
+    assert "toy" not in [c.name for c in shelf.cards()]

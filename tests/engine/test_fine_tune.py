@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from napari_fewshot.core.errors import ModelError, PictureError, StrokesError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import Budget, View
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import Painting, painting_of
+from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.fine_tune import fine_tune_restore, fine_tune_segment
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Silent
+from napari_fewshot.engine.look import Look
+from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.predict import predict_plane
 
 Sample = tuple[np.ndarray, np.ndarray]
@@ -140,3 +144,35 @@ def test_wrong_targets_and_wrong_tasks_say_why(segmenter: Generator, denoiser: G
         fine_tune_restore(segmenter, [(disc[0], None)], Budget(steps=1))
     with pytest.raises(ModelError, match="choose a segmentation"):
         fine_tune_segment(denoiser, painted(disc), Budget(steps=1))
+
+
+def test_a_target_with_infinities_spoils_nothing(denoiser: Generator, disc: Sample) -> None:
+    image = np.tile(disc[0], (3, 2))
+    clean = image.astype(np.float32)
+    clean[::7, ::5], clean[3, 3] = np.inf, np.nan
+    tuned = fine_tune_restore(denoiser, [(image, clean)], Budget(steps=2))
+    assert np.all(np.isfinite(tuned.card.losses)) and np.isfinite(tuned.card.scores["held-out error removed"])
+
+
+def test_too_little_memory_is_met_with_smaller_tiles(
+    segmenter: Generator, superalloy: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, notes = Network.look, []
+
+    def small_machine(self: Network, x: Tensor, box: Box | None = None) -> list[Look]:
+        if box is not None and (box[0].stop - box[0].start) > 128:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return real(self, x, box)
+
+    class Noting(Silent):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    monkeypatch.setattr(Network, "look", small_machine)
+    tuned = fine_tune_segment(segmenter, painted(superalloy), Budget(steps=1), listener=Noting())
+    assert tuned.has_head and len(notes) == 2  # 512 -> 256 -> 128 px
+
+
+def test_a_class_number_out_of_range_says_so(disc: Sample) -> None:
+    with pytest.raises(StrokesError, match="1 to 255"):
+        painting_of([disc[0]], [np.where(disc[1] == 2, 65537, 0)])

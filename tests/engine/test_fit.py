@@ -103,6 +103,23 @@ def test_a_loss_that_is_not_a_number_goes_back_and_lowers_the_rate() -> None:
         fit(Parabola(bad=tuple(range(1000))), schedule(), listener, RNG)
 
 
+def test_a_training_that_cannot_go_on_keeps_the_best_so_far() -> None:
+    listener = Noting()
+    fitted = fit(Parabola(bad=tuple(range(100, 1000))), schedule(), listener, RNG)
+    assert fitted.steps == 99 and abs(float(fitted.module.weight.detach()) - 3) < 0.1
+    assert any("the best so far is kept" in n for n in listener.notes)
+    fitted = fit(Parabola(large=tuple(range(100, 1000))), schedule(), listener, RNG)
+    assert fitted.steps == 99
+
+
+def test_a_score_that_is_not_a_number_does_not_block_better_weights() -> None:
+    class Blind(Parabola):
+        def score(self, module: nn.Module) -> float | None:
+            return float("nan")
+
+    assert abs(float(fit(Blind(), schedule(), Silent(), RNG).module.weight.detach()) - 3) < 0.1
+
+
 def test_too_little_memory_halves_the_step_and_says_so() -> None:
     listener, objective = Noting(), Parabola(large=(3, 4))
     assert fit(objective, schedule(), listener, RNG).steps == 200

@@ -67,6 +67,14 @@ def test_pixels_that_are_not_finite_stay_so_and_spoil_no_others(denoiser: Genera
     assert np.array_equal(np.isfinite(restored), np.isfinite(image))
 
 
+@pytest.mark.parametrize("name", ["em-denoise", "em-superres-x2", "em-background"])
+def test_a_feature_far_brighter_than_the_rest_keeps_its_brightness(name: str) -> None:
+    image = np.random.default_rng(0).normal(10, 2, (96, 96)).clip(0, 255).astype(np.uint8)
+    image[40:45, 40:45] = 200
+    restored, _ = predict_plane(Generator.from_file(Shelf().read(name)), image)
+    assert restored.max() > 150
+
+
 @pytest.mark.parametrize(
     ("image", "cure"),
     [

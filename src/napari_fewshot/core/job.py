@@ -66,12 +66,16 @@ class FineTune:
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """Apply a model to planes of a picture, in the given order, one `PlaneDone` each."""
+    """Apply a model to planes of a picture, in the given order, one `PlaneDone` each.
+
+    ``intensity`` is that of the whole plane where the picture is a part of one; None measures each plane.
+    """
 
     model: ModelFile
     picture: Picture
     indices: tuple[PlaneIndex, ...]
     confidence: bool = False
+    intensity: Intensity | None = None
 
 
 Job = FineTune | Apply

@@ -108,7 +108,7 @@ def _tiled(
         if sure is not None and tile_sure is not None:
             sure[tile.target(factor)] = tile_sure
 
-    for n_done, _ in enumerate(_each(work, tiles, generator.device), start=1):
+    for n_done, _ in enumerate(each_tile(work, tiles, generator.device), start=1):
         seconds = time.perf_counter() - began
         listener.progress(n_done, len(tiles), seconds, seconds * (len(tiles) / n_done - 1), {}, None)
     if values.dtype.kind == "f" and not is_classes:
@@ -116,7 +116,7 @@ def _tiled(
     return values, sure
 
 
-def _each(work: Callable[[Tile], None], tiles: list[Tile], device: str) -> Iterator[None]:
+def each_tile(work: Callable[[Tile], None], tiles: list[Tile], device: str) -> Iterator[None]:
     """Do ``work`` for each tile; on a CPU one thread a tile, which is faster than all threads for one tile."""
     n_threads = torch.get_num_threads()
     if device != "cpu" or n_threads == 1 or len(tiles) == 1:

@@ -44,6 +44,8 @@ class Recipe:
         Sets with dense labels for the few-shot episodes; may be empty.
     seconds : float
         Wall time for all pretexts together.
+    steps : int or None
+        Steps of each pretext, instead of a wall time.
     pretexts : tuple of str
         ``restore`` makes the four restoration models; ``episodic`` after it makes ``em-segment``.
     start : tuple of ModelFile
@@ -56,6 +58,7 @@ class Recipe:
     labelled: tuple[LabelledSet, ...] = ()
     seconds: float = 3600.0
     pretexts: tuple[str, ...] = ("restore", "episodic")
+    steps: int | None = None
     start: tuple[ModelFile, ...] = ()
     seed: int = 0
     device: str = "auto"
@@ -89,20 +92,21 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
         restore = Restore(NET, patches, held_out, device=device)
         for model in recipe.start:
             restore.resume(Generator.from_file(model, device))
-        restored = fit(restore, _schedule(share * recipe.seconds), listener, rng)
+        restored = fit(restore, _schedule(recipe, share), listener, rng)
         cards += _save_restorers(recipe, restore, restored, out)
         start = restored.module.backbone.state_dict()
     if "episodic" in recipe.pretexts and not listener.stopped():
         share = 1 - RESTORE_SHARE if "restore" in recipe.pretexts else 1.0
         episodic = Episodic(NET, patches, held_out, recipe.labelled, start=start, device=device)
-        fitted = fit(episodic, _schedule(share * recipe.seconds), listener, rng)
+        fitted = fit(episodic, _schedule(recipe, share), listener, rng)
         card = _card(recipe, "em-segment", "segment", fitted, {"episode mean IoU": fitted.best or 0.0})
         cards.append(Generator(card, place(fitted.module, "cpu")).save(out / card.name))
     return cards
 
 
-def _schedule(seconds: float) -> Schedule:
-    return Schedule(Budget(seconds=seconds), rate=1e-3, warm_steps=200, average=0.998, look_s=120)
+def _schedule(recipe: Recipe, share: float) -> Schedule:
+    budget = Budget(seconds=share * recipe.seconds) if recipe.steps is None else Budget(steps=recipe.steps)
+    return Schedule(budget, rate=1e-3, warm_steps=200, average=0.998, look_s=120)
 
 
 def _save_restorers(recipe: Recipe, restore: Restore, fitted: Fitted[Restorers], out: Path) -> list[ModelCard]:
