@@ -11,7 +11,7 @@ import pytest
 
 from napari_fewshot.compute import jobs
 from napari_fewshot.compute.client import Compute
-from napari_fewshot.compute.events import Failed, Finished, Lost, PlaneDone, Preview, Progress, Stopped
+from napari_fewshot.compute.events import Failed, Finished, Lost, PlaneDone, PlaneLeftOut, Preview, Progress, Stopped
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import Apply, Budget, FineTune, View
 from napari_fewshot.core.picture import Picture, picture_of
@@ -123,6 +123,19 @@ def test_an_altered_model_fails_with_a_cure(compute: Compute, ear: Ear, denoise:
     assert isinstance(end, Failed) and "export the model again" in end.message and not end.traceback
 
 
+def test_a_part_is_applied_to_on_the_grey_scale_of_its_whole_plane(
+    compute: Compute, ear: Ear, denoise: ModelFile
+) -> None:
+    def applied(intensity: Intensity | None) -> np.ndarray:
+        job_id = compute.submit(Apply(denoise, picture_of(IMAGE[:, :48]), ((),), intensity=intensity))
+        assert isinstance(ear.end(job_id), Finished)
+        return ear.wait(job_id, PlaneDone).values
+
+    part = Intensity.measure(IMAGE[:, :48])
+    np.testing.assert_array_equal(applied(None), applied(part))
+    assert (applied(None) != applied(Intensity(part.low - 500, part.high + 500))).any()
+
+
 def test_planes_come_in_the_order_asked_for_each_with_progress(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
     stack = Stack(5)
     job_id = compute.submit(Apply(denoise, Picture(stack, "ZYX"), ((3,), (0,), (4,))))
@@ -167,6 +180,17 @@ def test_a_plane_that_cannot_be_read_is_named(compute: Compute, ear: Ear, denois
     end = ear.end(job_id)
     assert isinstance(end, Failed) and "plane (2,) of 'liver' cannot be read (OSError: the disk is gone)" in end.message
     assert [e.index for e in ear.of(job_id) if isinstance(e, PlaneDone)] == [(0,), (1,)]
+
+
+def test_a_plane_without_a_finite_pixel_is_left_out_and_named(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
+    stack = np.stack([IMAGE] * 3).astype(np.float32)
+    stack[1] = np.nan
+    job_id = compute.submit(Apply(denoise, Picture(stack, "ZYX", "series"), planes(3)))
+    assert ear.end(job_id).details == {"n_planes": 2}
+    (left_out,) = [e for e in ear.of(job_id) if isinstance(e, PlaneLeftOut)]
+    assert left_out.index == (1,) and "plane (1,) of 'series' is left out: the image has no finite" in left_out.message
+    end = ear.end(compute.submit(Apply(denoise, Picture(stack, "ZYX", "series"), ((1,),))))
+    assert isinstance(end, Failed) and "no finite pixel" in end.message and not end.traceback
 
 
 def test_a_model_is_sent_once_and_again_to_a_new_worker(compute: Compute, ear: Ear, denoise: ModelFile) -> None:

@@ -41,7 +41,7 @@ def worker(real_worker, monkeypatch) -> Compute:
     compute, relay = real_worker
 
     class Lease:
-        def __init__(self, on_event, device="auto", *, on_state=None):
+        def __init__(self, on_event, device="auto", remote=None, *, on_state=None):
             relay.on_event, self._on_state, self._jobs = on_event, on_state, []
 
         def start(self):

@@ -99,6 +99,22 @@ def test_strokes_painted_while_no_one_trains_are_kept_for_later(dock, viewer, st
     assert [c.name for c in dock._bridge.models.card("em-segment-2").classes] == ["background", "bubble"]
 
 
+def test_a_class_added_while_it_trains_is_previewed_in_its_colour_and_saved_by_its_name(
+    dock, viewer, started, clicks, wait
+):
+    clicks("fine_tune")
+    wait(lambda: "preview em-segment" in viewer.layers)
+    clicks("add_class")
+    dock.data.classes.table.item(2, 1).setText("membrane")
+    started.paint((150, 10), 3)
+    shown = viewer.layers["preview em-segment"]
+    np.testing.assert_allclose(shown.get_color(3), started.get_color(3))
+    wait(lambda: (shown.data == 3).any())
+    clicks("stop")
+    wait(lambda: dock.data.model_name == "em-segment-2")
+    assert [c.name for c in dock._bridge.models.card("em-segment-2").classes] == ["background", "object", "membrane"]
+
+
 @pytest.mark.parametrize("task", ["denoise", "super_resolve", "remove_background"])
 def test_restorations_adapt_and_apply_without_strokes(dock, viewer, clicks, wait, blobs, task):
     viewer.add_image(blobs[0], name="blobs", rotate=20)
@@ -192,18 +208,79 @@ def test_strokes_over_more_than_memory_allows_lie_on_disk(dock, viewer, clicks, 
     wait(lambda: dock.data.model_name == "em-segment-2")
 
 
-def test_a_folder_is_applied_without_opening_it(dock, viewer, clicks, wait, blobs, tmp_path, monkeypatch):
+@pytest.fixture
+def folders(dock, blobs, tmp_path, monkeypatch):
+    """Writes that many pictures to a folder and chooses it; gives it and where the results go."""
     import tifffile
     from qtpy.QtWidgets import QFileDialog
 
-    source, target = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    for name in ("a", "b"):
-        tifffile.imwrite(source / f"{name}.tif", blobs[0])
-    answers = iter([str(source), str(target)])
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: next(answers))
+    def choose(n):
+        source, target = tmp_path / "in", tmp_path / "out"
+        source.mkdir()
+        for name in "abcdefghijklmnopqrstuvwxyz"[:n]:
+            tifffile.imwrite(source / f"{name}.tif", blobs[0])
+        answers = iter([str(source), str(target)])
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: next(answers))
+        dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
+        dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("folder"))
+        return source, target
+
+    return choose
+
+
+def test_a_folder_run_can_be_stopped_and_nothing_else_started_meanwhile(dock, clicks, wait, folders):
+    source, target = folders(26)
+    clicks("apply")
+    assert dock.train.stop.isEnabled()
+    assert not dock.apply.apply.isEnabled() and not dock.train.fine_tune.isEnabled()
+    work = dock._folder.work
+    dock._folder.start("em-denoise", source, target)
+    assert dock._folder.work is work and "already" in dock.status.text()
+    wait(lambda: any(target.glob("*.tif")))
+    clicks("stop")
+    wait(lambda: dock.apply.apply.isEnabled())
+    assert dock.status.text().lower().startswith("stopped") and len(list(target.glob("*.tif"))) < 26
+    assert not dock._bridge.is_busy and not dock.train.stop.isEnabled()
+
+
+def test_nothing_of_a_job_is_kept_when_it_has_ended(dock, viewer, clicks, wait, blobs):
+    import gc
+
+    from napari_fewshot.ui.applying import Landing
+    from napari_fewshot.ui.work import Work
+
+    viewer.add_image(blobs[0], name="blobs")
     dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
-    dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("folder"))
+    clicks("apply")
+    wait(lambda: not dock._applier.is_running)
+    viewer.layers.remove("blobs em-denoise")
+
+    def is_forgotten():
+        gc.collect()
+        return not any(type(x) is Landing for x in gc.get_objects())
+
+    wait(is_forgotten, 10_000)
+    assert not dock._bridge.findChildren(Work) and not dock._bridge._hearers
+
+
+def test_a_plane_that_cannot_be_used_is_named_and_costs_no_other(dock, viewer, clicks, wait, blobs):
+    image = blobs[0].astype(np.float32)
+    empty = np.full_like(image, np.nan)
+    viewer.add_image(np.stack([image, empty, image]), name="aligned", contrast_limits=(0, 255))
+    viewer.add_image(empty, name="empty", contrast_limits=(0, 255))
+    viewer.add_image(image, name="whole", contrast_limits=(0, 255))
+    dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
+    dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("all"))
+    clicks("apply")
+    wait(lambda: "applied" in dock.status.text().lower())
+    assert viewer.layers["aligned em-denoise"].data.any(axis=(1, 2)).tolist() == [True, False, True]
+    assert viewer.layers["whole em-denoise"].data.all() and "empty em-denoise" not in viewer.layers
+    text = dock.status.text()
+    assert "3 of 5 planes" in text and "plane (1,) of 'aligned' is left out" in text and "'empty' is left out" in text
+
+
+def test_a_folder_is_applied_without_opening_it(dock, viewer, clicks, wait, folders):
+    _, target = folders(2)
     clicks("apply")
     wait(lambda: not dock._folder.is_running)
     wait(lambda: "wrote 2 results" in dock.status.text().lower())

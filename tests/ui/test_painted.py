@@ -6,6 +6,7 @@ from napari.layers import Labels
 
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.picture import Picture
+from napari_fewshot.ui import painted
 from napari_fewshot.ui.layers import PlaneReader
 from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_strokes
 
@@ -90,6 +91,53 @@ def test_a_new_array_is_scanned_again(reader, image, calls):
     assert len(planes.take(reader).planes) == 5
 
 
+def test_strokes_written_into_the_array_are_noticed(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = PaintedPlanes(labels, lambda: calls.append(1), is_empty=True)
+    assert planes.take(reader).n_painted == 0
+    labels.data[2, 10:20, 10:20] = 1
+    labels.refresh()
+    assert calls and planes.take(reader).n_painted == 100
+    labels.data[4, :, 50:60] = 2
+    labels.data[2, 40:50, 40:50] = 2
+    labels.refresh()
+    assert planes.take(reader).n_painted == 200 + 64 * 10
+
+
+def test_a_large_array_is_searched_for_what_was_written_only_while_nothing_is_known(reader, image, calls, monkeypatch):
+    monkeypatch.setattr(painted, "RESCAN_BYTES", 0)
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = PaintedPlanes(labels, lambda: calls.append(1), is_empty=True)
+    planes.take(reader)
+    labels.data[2, 10:20, 10:20] = 1
+    labels.refresh()
+    assert planes.take(reader).n_painted == 100
+    counted = Counted(labels.data)
+    monkeypatch.setattr(painted, "array_of", lambda layer: counted)
+    labels.refresh()  # as a slider does
+    planes.take(reader)
+    assert counted.n_read == 1
+
+
+def test_a_layer_made_empty_is_not_searched_for_older_strokes(reader, image, calls, monkeypatch):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = PaintedPlanes(labels, lambda: calls.append(1), is_empty=True)
+    labels.paint((2, 20, 20), 1)
+    counted = Counted(labels.data)
+    monkeypatch.setattr(painted, "array_of", lambda layer: counted)
+    assert planes.take(reader).n_painted and counted.n_read == 1
+
+
+def test_strokes_that_cannot_be_read_are_looked_for_again(reader, image, calls, monkeypatch):
+    labels = Labels(np.ones(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    with monkeypatch.context() as patch:
+        patch.setattr(painted, "_find_paint", lambda array: (_ for _ in ()).throw(OSError("gone")))
+        with pytest.raises(OSError):
+            planes.take(reader)
+    assert len(planes.take(reader).planes) == 5
+
+
 def test_nothing_new_is_the_very_same_painting(reader, image, calls):
     labels = Labels(np.zeros(image.shape, np.uint8))
     planes = follow(labels, calls)
@@ -103,8 +151,6 @@ def test_nothing_new_is_the_very_same_painting(reader, image, calls):
 
 
 def test_the_cost_of_a_stroke_does_not_grow_with_the_stack(reader, image, calls, monkeypatch):
-    from napari_fewshot.ui import painted
-
     labels = Labels(np.zeros(image.shape, np.uint8))
     planes = follow(labels, calls)
     planes.take(reader)

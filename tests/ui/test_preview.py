@@ -23,9 +23,9 @@ def scene():
     strokes.mode = "paint"
     show = PreviewLayers(viewer)
 
-    def say(values, card=SEGMENT, index=(1,), origin=(0, 0), factor=1, confidence=None):
+    def say(values, card=SEGMENT, index=(1,), origin=(0, 0), factor=1, confidence=None, source=image):
         answer = Answer(index, origin, values, factor, confidence)
-        show.show(answer, Picture(image.data, "ZYX"), Place.of_layer(image), card, strokes)
+        show.show(answer, Picture(source.data, "ZYX"), Place.of_layer(source), card, strokes)
         return [x for x in viewer.layers if x.metadata.get(METADATA, {}).get("preview")]
 
     return viewer, strokes, show, say
@@ -62,6 +62,43 @@ def test_new_classes_get_their_colours(scene):
     (layer,) = say(np.ones((32, 32), np.uint8))
     say(np.full((32, 32), 3, np.uint8), replace(SEGMENT, classes=(*SEGMENT.classes, ClassLabel("c", "#00ff00"))))
     np.testing.assert_allclose(layer.get_color(3), (0, 1, 0, 1))
+
+
+def test_classes_of_another_colour_are_shown_in_it_at_once_and_from_then_on(scene):
+    *_, show, say = scene
+    (layer,) = say(np.ones((32, 32), np.uint8))
+    green = (ClassLabel("a", "#00ff00"), SEGMENT.classes[1])
+    assert say(np.ones((32, 32), np.uint8), replace(SEGMENT, classes=green)) == [layer]
+    np.testing.assert_allclose(layer.get_color(1), (0, 1, 0, 1))
+    show.colour(SEGMENT.classes)
+    np.testing.assert_allclose(layer.get_color(1), (1, 0, 0, 1))
+
+
+def test_a_class_that_nobody_named_is_shown_too(scene):
+    *_, say = scene
+    (layer,) = say(np.full((32, 32), 7, np.uint8))
+    assert layer.get_color(7)[3] == 1
+
+
+def test_it_looks_like_its_source_also_after_another_one(scene):
+    viewer, *_, say = scene
+    say(np.ones((32, 32), np.uint8), DENOISE)
+    deep = viewer.add_image(
+        np.zeros((3, 64, 80), np.uint16), contrast_limits=(0, 59_999), colormap="magma", gamma=0.5, scale=(2, 0.5, 0.5)
+    )
+    (layer,) = say(np.full((32, 32), 40_000, np.uint16), DENOISE, source=deep)
+    assert (layer.contrast_limits, layer.colormap.name, layer.gamma) == ([0, 59_999], "magma", 0.5)
+    deep.contrast_limits = (100, 200)
+    assert say(np.ones((32, 32), np.uint16), DENOISE, source=deep) == [layer]
+    assert layer.contrast_limits == [100, 200]
+
+
+def test_its_contrast_is_the_users_while_the_source_looks_the_same(scene):
+    *_, say = scene
+    (layer,) = say(np.ones((32, 32), np.uint8), DENOISE)
+    layer.contrast_limits = (3, 5)
+    say(np.ones((32, 32), np.uint8), DENOISE)
+    assert layer.contrast_limits == [3, 5]
 
 
 def test_confidence_comes_and_goes_with_the_wish(scene):

@@ -102,3 +102,12 @@ def test_a_dialog_that_is_cancelled_changes_nothing(panel, monkeypatch, said):
 def test_versions_are_there_again_in_a_new_dock(panel, dock):
     names = [dock.versions.list.topLevelItem(n).text(0) for n in range(dock.versions.list.topLevelItemCount())]
     assert {"mine-1", "mine-2", "em-segment"} <= set(names)
+
+
+@pytest.mark.parametrize("is_current", [True, False])
+def test_a_renamed_version_stays_or_does_not_become_the_current_model(panel, dock, monkeypatch, is_current):
+    dock.data.choose_model(Shelf().read("mine-1" if is_current else "mine-2").card)
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("my best", True))
+    dock.versions.select("mine-1")
+    dock.versions.rename.click()
+    assert dock.data.model_name == ("my best" if is_current else "mine-2")

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import psutil
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
     QShortcut,
 )
 
+from napari_fewshot.ui import bridge
 from napari_fewshot.ui.docks import window as docks_window
 from napari_fewshot.ui.docks.window import APPLY_KEYS, FINE_TUNE_KEYS, NEXT_CLASS_KEYS, STOP_KEYS, WindowWatch
 
@@ -167,14 +167,46 @@ def test_closing_asks_while_something_runs(busy, monkeypatch):
     assert busy._bridge.is_busy and event.type() == QEvent.Type.Close
 
 
-def test_closing_does_not_ask_when_nothing_runs_or_a_program_closes(dock, busy, clicks, wait, monkeypatch):
+@pytest.mark.parametrize("action", ["napari.window.file.close_dialog", "napari.window.file.quit_dialog"])
+def test_closing_by_naparis_menu_asks_too(busy, viewer, qtbot, monkeypatch, action):
+    from napari._app_model import get_app_model
+    from napari.settings import get_settings
+
+    asked = []
+    monkeypatch.setattr(docks_window, "ask_before_close", lambda parent, what: asked.append(what) and False)
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", False)
+    window = docks_window.window_of(busy)
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+    get_app_model().commands.execute_command(action).result()
+    qtbot.wait(50)
+    assert len(asked) == 1 and window.isVisible() and busy._bridge.is_busy
+    window._quit_app = False  # else the end of this test ends the application
+
+
+def test_closing_does_not_ask_when_nothing_runs(dock, busy, clicks, wait, monkeypatch):
     monkeypatch.setattr(docks_window, "ask_before_close", lambda parent, what: pytest.fail("asked"))
     window = docks_window.window_of(dock)
-    watch = window.findChild(WindowWatch)
-    assert watch.eventFilter(window, QCloseEvent()) is False
     clicks("stop")
     wait(lambda: not dock._bridge.is_busy)
-    assert watch.eventFilter(window, UserClose()) is False
+    assert window.findChild(WindowWatch).eventFilter(window, UserClose()) is False
+
+
+def test_a_program_closes_unasked_and_the_best_so_far_becomes_a_version(busy, viewer, home, monkeypatch):
+    monkeypatch.setattr(docks_window, "ask_before_close", lambda parent, what: pytest.fail("asked"))
+    monkeypatch.setattr(bridge, "LAST_WORDS_S", 20)
+    viewer.close()
+    assert busy._bridge.state == "closed" and (home / "models" / "em-segment-2").is_dir()
+
+
+def test_what_live_has_learned_becomes_a_version_when_the_window_closes(dock, viewer, clicks, wait, paint, blobs, home):
+    viewer.add_image(blobs[0])
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, blobs[1])
+    clicks("live")
+    wait(lambda: dock._trainer.live_model is not None)
+    viewer.close()
+    assert (home / "models" / "em-segment-2").is_dir()
 
 
 def test_a_dock_taken_away_stops_what_runs_and_keeps_its_version(busy, viewer, home, qtbot):
@@ -203,11 +235,14 @@ def test_closing_the_viewer_leaves_no_process(make_napari_viewer, qtbot):
     assert started
     viewer.add_image(np.zeros((64, 64), np.uint8), contrast_limits=(0, 1))
     viewer.close()
-    start = time.perf_counter()
-    while started & children(os.getpid()) and time.perf_counter() - start < 10:
-        qtbot.wait(50)
-    alive = [p for p in started if psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE]
-    assert not alive
+
+    def is_alive(pid):
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    qtbot.waitUntil(lambda: not any(is_alive(pid) for pid in started), timeout=10_000)
 
 
 def test_the_manifest_opens_the_dock(make_napari_viewer, worker, qtbot):

@@ -12,7 +12,7 @@ import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_fewshot.compute.events import Failed, Lost, PlaneDone, Progress, Stopped
+from napari_fewshot.compute.events import Failed, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.job import Apply, Job
@@ -130,6 +130,9 @@ class Applier(QObject):
         self, layers: Sequence[Image], is_slice: bool, card: ModelCard, confidence: bool, below: Layer | None
     ) -> None:
         """Apply a model to layers; the reason is told when that cannot be."""
+        if self.is_running:
+            self.said.emit("a model is being applied already: stop that first", False)
+            return
         try:
             check_model(card)
             if not layers:
@@ -155,17 +158,15 @@ class Applier(QObject):
         except PictureError as error:
             if not may_skip:
                 raise
-            self._skipped.append(str(error))
+            self._skipped.append(f"left out: {error}")
             return None
 
     def _next(self) -> None:
         assert self._card is not None
         if not self._queue:
             skipped, self._skipped = self._skipped, []
-            left = f"; left out: {'; '.join(skipped)}" if skipped else ""
-            self.ended.emit(
-                f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes{left}", bool(skipped)
-            )
+            sentence = f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes"
+            self.ended.emit("; ".join([sentence, *_first_few(skipped)]), bool(skipped))
             return
         target = self._queue.popleft()
         parameters = {
@@ -178,6 +179,7 @@ class Applier(QObject):
             partial(self._make_job, target), f"applying {self._card.name} to {spoken(target.picture)}"
         )
         work.plane_done.connect(partial(self._on_work_plane_done, work, landing))
+        work.plane_left_out.connect(self._on_work_plane_left_out)
         work.progressed.connect(self._on_work_progressed)
         work.noted.connect(lambda message: self.said.emit(message, False))
         work.ended.connect(self._on_work_ended)
@@ -204,11 +206,17 @@ class Applier(QObject):
         if is_first:
             self.landed.emit(landing.layers["answer"])
 
+    def _on_work_plane_left_out(self, event: PlaneLeftOut) -> None:
+        self._skipped.append(event.message)
+        self.said.emit(event.message, False)
+
     def _on_work_progressed(self, event: Progress) -> None:
         self.progressed.emit(self._n_done, self._n_planes, event.seconds_left)
 
     def _on_work_ended(self, end: object) -> None:
-        if isinstance(end, Failed | Lost):
+        if isinstance(end, Failed) and end.message in self._skipped:  # no plane of it can be used; others may
+            self._next()
+        elif isinstance(end, Failed | Lost):
             self._queue.clear()
             self._skipped = []
             self.ended.emit(end.message, True)
@@ -232,6 +240,12 @@ def layers_of_scope(scope: str, viewer: napari.Viewer, image: Image | None, resu
         return [] if image is None else [image]
     pool = [x for x in viewer.layers if isinstance(x, Image) and not any(key in x.metadata for key in results)]
     return [x for x in pool if x in viewer.layers.selection] if scope == SELECTED else pool
+
+
+def _first_few(sentences: list[str], n: int = 3) -> list[str]:
+    """What fits into a status line: a series padded at both ends leaves out many planes for one reason."""
+    more = [f"and {len(sentences) - n} more"] if len(sentences) > n else []
+    return sentences[:n] + more
 
 
 def _is_on_display(layer: Layer, index: PlaneIndex, viewer: napari.Viewer) -> bool:

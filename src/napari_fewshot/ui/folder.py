@@ -17,6 +17,7 @@ from napari_fewshot.ui.work import Work
 class FolderRun(QObject):
     """Guards that one folder is worked on at a time and that Stop ends it between two planes."""
 
+    started = Signal(object)  # Work
     progressed = Signal(int, object, object)  # files done, files in all, seconds left
     ended = Signal(str, bool)
     said = Signal(str, bool)
@@ -34,13 +35,16 @@ class FolderRun(QObject):
     def is_running(self) -> bool:
         return self.work is not None and self.work.is_running
 
-    def start(self, model: str, source: Path, target: Path) -> Work:
+    def start(self, model: str, source: Path, target: Path) -> None:
         """Apply the model ``model`` to every image in ``source``; results go to ``target``."""
+        if self.is_running:
+            self.said.emit("a folder is being worked on already: stop that first", False)
+            return
         work = self.work = self._bridge.open_work(f"applying {model} to {source.name}")
         threading.Thread(
             target=self._run, args=(work, model, source, target), name="fewshot-folder", daemon=True
         ).start()
-        return work
+        self.started.emit(work)
 
     def stop(self) -> None:
         """End after the current plane; files that are complete stay."""
@@ -53,8 +57,7 @@ class FolderRun(QObject):
 
         try:
             model: ModelFile = self._bridge.models.read(name)
-            sender = PlaneSender(self._bridge.compute().submit, model)
-            self._bridge.listen(sender.on_event)
+            sender = PlaneSender(lambda job: self._bridge.submit_for(sender.on_event, job), model)
             how = PlaneWork(sender, model.card, work.stopping.is_set, self._heard.emit)
             report = apply_to_folder(plan_folder(source, target), how)
         except FewshotError as error:

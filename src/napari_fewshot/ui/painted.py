@@ -14,12 +14,12 @@ from napari.layers import Labels
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.intensity import key_of
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.core.strokes import PaintedPlane, Painting, Strokes
+from napari_fewshot.core.strokes import MAXIMUM_CLASS, PaintedPlane, Painting, Strokes
 from napari_fewshot.ui.layers import Box, PlaneReader, array_of, fits_strokes, strokes_shapes
 
 WHOLE_PX = 2048  # planes up to this side travel whole
 BLOCK_PX, MARGIN_PX, GRID_PX = 1536, 256, 256  # larger ones as crops around the strokes of each block
-MAXIMUM_CLASS = 255
+RESCAN_BYTES = 1 << 28  # arrays up to this size are scanned in less than 50 ms
 
 
 def check_strokes(labels: Labels | None, picture: Picture) -> Labels:
@@ -40,14 +40,17 @@ class PaintedPlanes:
     """Follows one labels layer. Guards that the cost of taking its strokes grows with them, not with the stack.
 
     ``take`` and nothing else runs off the GUI thread; ``on_change`` is called on it after every stroke, and when
-    an undo or a new array may have changed strokes.
+    an undo, a new array or somebody who writes into the array may have changed strokes. What is written so is found
+    anywhere in an array in memory of up to `RESCAN_BYTES`, in others only about known strokes or while there are none.
+    With ``is_empty`` a layer that was just made is not scanned for older strokes.
     """
 
     def __init__(self, labels: Labels, on_change: Callable[[], None], is_empty: bool = False) -> None:
         self._labels = weakref.ref(labels)
         self._on_change = on_change
         self._lock = Lock()
-        self._is_scanned = is_empty
+        self._is_empty = is_empty
+        self._is_scanned = self._is_doubtful = False
         self._boxes: dict[PlaneIndex, Box] = {}
         self._changed: set[PlaneIndex] = set()
         self._planes: dict[PlaneIndex, tuple[PaintedPlane, ...]] = {}
@@ -97,19 +100,30 @@ class PaintedPlanes:
         return self._painting
 
     def _take_changed(self, array: Any, reader: PlaneReader) -> tuple[set[PlaneIndex], dict[PlaneIndex, Box]]:
+        is_new = self._scan(array)
         with self._lock:
-            is_scanned, self._is_scanned = self._is_scanned, True
-        if not is_scanned:
-            found = dict(_find_paint(array))
-            with self._lock:
-                for index, box in found.items():
-                    self._touch(index, box)
-        with self._lock:
-            if not is_scanned or reader is not self._reader:
+            if is_new or reader is not self._reader:
                 self._reader, self._planes = reader, {}
                 self._changed = set(self._boxes)
             changed, self._changed = self._changed, set()
             return changed, dict(self._boxes)
+
+    def _scan(self, array: Any) -> bool:
+        """Look for strokes that no event told of, where there may be some; whether this is the first look."""
+        with self._lock:
+            is_new, is_doubtful, is_known = not self._is_scanned, self._is_doubtful, bool(self._boxes)
+            self._is_scanned, self._is_doubtful = True, False
+        is_small = isinstance(array, np.ndarray) and array.nbytes <= RESCAN_BYTES
+        if (is_doubtful and (is_small or not is_known)) or (is_new and not (self._is_empty and is_known)):
+            try:
+                found = dict(_find_paint(array))
+            except BaseException:
+                self._is_scanned = self._is_scanned and not is_new  # a lazy plane that cannot be read now may be later
+                raise
+            with self._lock:
+                for index, box in found.items():
+                    self._touch(index, box)
+        return is_new
 
     def _take_plane(self, array: Any, index: PlaneIndex, box: Box, reader: PlaneReader) -> tuple[PaintedPlane, ...]:
         source = _picture_index(index, array.shape, reader.picture)
@@ -139,13 +153,14 @@ class PaintedPlanes:
 
     def _on_labels_data(self, event: Any = None) -> None:
         with self._lock:
-            self._is_scanned = False
+            self._is_scanned = self._is_empty = False
             self._boxes, self._changed = {}, set()
         self._on_change()
 
     def _on_labels_set_data(self, event: Any = None) -> None:
-        """An undo changes pixels without a paint event, but only inside what was painted before."""
+        """An undo changes pixels without a paint event inside what was painted, who writes into the array anywhere."""
         with self._lock:
+            self._is_doubtful = True
             self._changed |= set(self._boxes)
         self._on_change()
 

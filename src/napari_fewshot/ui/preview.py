@@ -7,15 +7,16 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 
-from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.card import ClassLabel, ModelCard
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.ui.layers import set_array
 from napari_fewshot.ui.results import (
     METADATA,
     Place,
     answer_layer,
+    answer_look,
     class_colours,
     confidence_layer,
     corner_of,
@@ -36,11 +37,15 @@ class Answer:
 
 
 class PreviewLayers:
-    """Guards that there is one preview at a time and that one the user removed does not come back by itself."""
+    """Guards that there is one preview at a time and that one the user removed does not come back by itself.
+
+    What the user sets on a preview, such as its contrast, stays until its source or its classes look different.
+    """
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
         self._layers: dict[str, Layer] = {}
+        self._looks: dict[str, Any] = {}  # what the layers were last coloured by
         self._refused: set[str] = set()
 
     def allow(self) -> None:
@@ -71,6 +76,13 @@ class PreviewLayers:
         sure = answer.confidence.reshape(*ones, *answer.confidence.shape)
         self._show("confidence", confidence_layer, sure, transform, below, name="preview confidence", about=about)
 
+    def colour(self, classes: tuple[ClassLabel, ...]) -> None:
+        """Show the classes of a preview in other colours."""
+        layer = self._layers.get("answer")
+        if isinstance(layer, Labels) and self._looks["answer"] != classes:
+            layer.colormap = class_colours(classes)
+            self._looks["answer"] = classes
+
     def remove(self) -> None:
         """Take the preview away, as a result has come."""
         for key in list(self._layers):
@@ -87,18 +99,20 @@ class PreviewLayers:
             del self._layers[key]
             return
         if layer is not None and self._fits(layer, values, transform, how):
-            self._renew(layer, values, transform, how)
+            self._renew(key, values, transform, how)
             return
         self._remove(key)
         self._layers[key] = make(values, transform=transform, **how)
+        self._looks[key] = _look_of(how)
         insert_quietly(self._viewer, self._layers[key], below)
 
     def _fits(self, layer: Layer, values: np.ndarray, transform: dict[str, Any], how: dict[str, Any]) -> bool:
-        """Whether only pixels, translation and name change."""
+        """Whether only pixels, translation, name and look change."""
         is_labels = how.get("card") is not None and how["card"].task == "segment"
         return (
             layer.ndim == values.ndim
-            and (layer._type_string == "labels") == is_labels
+            and layer.dtype == values.dtype
+            and isinstance(layer, Labels) == is_labels
             and np.allclose(layer.scale, transform["scale"])
             and np.allclose(layer.rotate, transform["rotate"])
             and np.allclose(layer.shear, transform["shear"])
@@ -106,13 +120,15 @@ class PreviewLayers:
             and tuple(layer.units) == tuple(transform["units"])
         )
 
-    def _renew(self, layer: Layer, values: np.ndarray, transform: dict[str, Any], how: dict[str, Any]) -> None:
+    def _renew(self, key: str, values: np.ndarray, transform: dict[str, Any], how: dict[str, Any]) -> None:
+        layer, look = self._layers[key], _look_of(how)
         if not np.allclose(layer.translate, transform["translate"]):
             layer.translate = transform["translate"]
         set_array(layer, values)
-        classes = how["card"].classes if "card" in how else ()
-        if classes and how["about"]["classes"] != layer.metadata[METADATA]["classes"]:
-            layer.colormap = class_colours(classes)
+        if look != self._looks[key]:
+            for name, value in answer_look(values, how["card"], how["place"]).items():
+                setattr(layer, name, value)
+            self._looks[key] = look
         layer.metadata = {**layer.metadata, METADATA: how["about"]}
         if layer.name != how["name"]:
             layer.name = how["name"]
@@ -121,3 +137,12 @@ class PreviewLayers:
         layer = self._layers.pop(key, None)
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
+
+
+def _look_of(how: dict[str, Any]) -> Any:
+    """What a layer is coloured by, to be compared; a confidence map always looks the same."""
+    if "card" not in how:
+        return None
+    if how["card"].task == "segment":
+        return how["card"].classes
+    return {name: getattr(value, "name", value) for name, value in how["place"].look.items()}  # colormaps by name

@@ -23,6 +23,7 @@ from napari.utils.transforms import CompositeAffine
 from napari_fewshot.core.card import PALETTE, ClassLabel, ModelCard
 from napari_fewshot.core.errors import StorageError
 from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.core.strokes import MAXIMUM_CLASS
 
 METADATA = "napari_fewshot"
 MEMORY_SHARE = 0.25  # of the free memory: a larger result goes to disk
@@ -111,8 +112,9 @@ class ResultStack:
 
 
 def class_colours(classes: tuple[ClassLabel, ...]) -> DirectLabelColormap:
-    """Class k in its colour; 0 and anything unknown transparent."""
+    """Class k in its colour, one that nobody named yet in its default; 0 and what is no class transparent."""
     colours: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    colours.update((k, default_class(k).color) for k in range(len(classes) + 1, MAXIMUM_CLASS + 1))
     colours.update(enumerate((c.color for c in classes), 1))
     return DirectLabelColormap(color_dict=colours)
 
@@ -153,9 +155,17 @@ def answer_layer(
 ) -> Layer:
     """A labels layer in the model's class colours, or an image layer that looks like its source."""
     common = {"name": name, "metadata": {METADATA: about}, **transform}
+    look = answer_look(data, card, place)
     if card.task == "segment":
-        return Labels(data, colormap=class_colours(card.classes), opacity=0.45, **common)
-    return Image(data, rgb=False, multiscale=False, **{"contrast_limits": _limits(data), **place.look}, **common)
+        return Labels(data, opacity=0.45, **look, **common)
+    return Image(data, rgb=False, multiscale=False, **look, **common)
+
+
+def answer_look(data: Any, card: ModelCard, place: Place) -> dict[str, Any]:
+    """Layer attributes that colour an answer: by its classes, or as its source is."""
+    if card.task == "segment":
+        return {"colormap": class_colours(card.classes)}
+    return {"contrast_limits": _limits(data), "colormap": "gray", "gamma": 1.0, **place.look}
 
 
 def confidence_layer(data: Any, name: str, transform: dict[str, Any], about: dict[str, Any]) -> Layer:

@@ -8,15 +8,16 @@ import napari
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_fewshot.core.card import ClassLabel, ModelCard
-from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.classes import classes_of
 from napari_fewshot.ui.layers import PlaneReader, Region, array_of, plan_region, same_array, take_picture
-from napari_fewshot.ui.painted import check_strokes
+from napari_fewshot.ui.painted import PaintedPlanes, check_strokes
 from napari_fewshot.ui.results import Place
 
 PAIR_PX = 2048  # a side of the planes a restoration learns from
@@ -39,7 +40,7 @@ class Params:
 
 @dataclass(eq=False)
 class Scene:
-    """The picture a job works on, read from its layer once."""
+    """The picture a job works on, read from its layer once, and the strokes painted on it."""
 
     image: Image
     picture: Picture
@@ -47,6 +48,26 @@ class Scene:
     reader: PlaneReader
     card: ModelCard  # with the classes of the strokes layer: what previews are coloured by
     region: Region
+    painted: PaintedPlanes | None = None
+
+    def take_painting(self) -> Painting:
+        """All strokes of the job, off the GUI thread; see `PaintedPlanes.take`."""
+        if self.painted is None:
+            raise StrokesError("there is no strokes layer: press 'New strokes layer' and paint at least two classes")
+        return self.painted.take(self.reader, tuple(c.name for c in self.card.classes))
+
+    def renew_classes(self) -> None:
+        """Name and colour the classes as the strokes layer does now."""
+        labels = self.painted.labels if self.painted is not None else None
+        if labels is not None:
+            classes = classes_of(labels)
+            self.card = replace(self.card, classes=classes + self.card.classes[len(classes) :])
+
+    def finish(self, model: ModelFile) -> ModelFile:
+        """A fine-tuned model with the names and colours its classes are painted in."""
+        known = model.card.classes
+        classes = self.card.classes[: len(known)] + known[len(self.card.classes) :]
+        return model if classes == known else ModelFile.sealed(replace(model.card, classes=classes), model.weights)
 
 
 def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scene | None) -> Scene:
@@ -65,21 +86,12 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
     picture = take_picture(image, viewer)
     picture.check_size()
     if TASKS[params.task].needs_strokes:
-        labels = check_strokes(params.labels, picture)
-        classes = classes_of(labels)
-        card = replace(card, classes=classes + card.classes[len(classes) :])
+        check_strokes(params.labels, picture)
     elif params.target is not None:
         check_target(params.target, picture, card.factor)
     is_same = old is not None and same_array(image, old.picture.data) and old.picture.channel == picture.channel
     reader = old.reader if old is not None and is_same else PlaneReader(picture)
     return Scene(image, picture, Place.of_layer(image), reader, card, plan_region(image, viewer, picture))
-
-
-def finished(classes: tuple[ClassLabel, ...], model: ModelFile) -> ModelFile:
-    """A fine-tuned model with the names and colours its classes were painted in."""
-    known = model.card.classes
-    classes = classes[: len(known)] + known[len(classes) :]
-    return model if classes == known else ModelFile.sealed(replace(model.card, classes=classes), model.weights)
 
 
 def check_target(target: Image, picture: Picture, factor: int) -> None:

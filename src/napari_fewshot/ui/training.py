@@ -23,7 +23,7 @@ from napari_fewshot.ui.layers import Region, array_of, plan_region, spoken
 from napari_fewshot.ui.models import NotSavedError
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.preview import Answer, PreviewLayers
-from napari_fewshot.ui.scene import Params, Scene, finished, take_pairs, take_scene
+from napari_fewshot.ui.scene import Params, Scene, take_pairs, take_scene
 from napari_fewshot.ui.work import Work
 
 SETTLE_MS = 120  # after the last move of camera or slider, before a new preview is asked for
@@ -46,6 +46,8 @@ class Trainer(QObject):
         self.live_work: Work | None = None
         self.live_model: ModelFile | None = None
         self._scene: Scene | None = None
+        self._live_scene: Scene | None = None
+        self._labels: Labels | None = None
         self._planes: PaintedPlanes | None = None
         self._is_live = self._again = False
         self._last: tuple[Params, ModelFile] | None = None
@@ -68,8 +70,9 @@ class Trainer(QObject):
         return self._last is not None and not self.is_training
 
     def follow(self, labels: Labels | None, is_empty: bool = False) -> None:
-        """Watch the strokes of another labels layer."""
-        if self._planes is not None and self._planes.labels is labels:
+        """Watch the strokes of another labels layer; a training that runs keeps to its own until it ends."""
+        self._labels = labels
+        if self.is_training or (self._planes is not None and self._planes.labels is labels):
             return
         if self._planes is not None:
             self._planes.close()
@@ -82,8 +85,10 @@ class Trainer(QObject):
     def resume(self) -> None:
         """Go on from where the last training ended."""
         if self._last is not None and not self.is_training:
-            params, model = self._last
-            self._start(replace(self._read(), model=model.card.name, task=params.task, image=params.image), model)
+            (params, model), form = self._last, self._read()
+            about = form if form.image is params.image else params  # strokes and target belong to their image
+            wanted = replace(form, task=params.task, image=params.image, labels=about.labels, target=about.target)
+            self._start(replace(wanted, model=model.card.name), model)
 
     def stop(self) -> None:
         """Ask the training to end with the best so far."""
@@ -103,9 +108,17 @@ class Trainer(QObject):
     def keep_live_model(self) -> None:
         """Save the model of Live as a version."""
         model, self.live_model = self.live_model, None
-        if model is not None:
-            classes = self._scene.card.classes if self._scene is not None else ()
-            self._bridge.save(model, partial(finished, classes), self._on_live_versioned)
+        if model is not None and self._live_scene is not None:
+            work = Work(self._bridge, "Live")  # its signal knows when this trainer is gone with its window
+            work.versioned.connect(self._on_live_versioned)
+            work.versioned.connect(work.deleteLater)
+            self._bridge.save(model, self._live_scene.finish, work.versioned.emit)
+
+    def renew_classes(self) -> None:
+        """Take the names and colours of the classes as they are now, for the preview and the version to come."""
+        if self._scene is not None:
+            self._scene.renew_classes()
+            self.preview.colour(self._scene.card.classes)
 
     def refit(self) -> None:
         """Fit the head to all strokes and renew the preview, or renew the preview alone for a restoration."""
@@ -114,22 +127,23 @@ class Trainer(QObject):
             return
         params = self._read()
         try:
-            self._scene = self._take_scene(params)
+            scene = self._scene = self._take_scene(params, self._bridge.models.card(params.model))
         except FewshotError as error:
             self.said.emit(str(error), False)
             return
         make = self._make_look if not TASKS[params.task].needs_strokes else self._make_fit
         params = replace(params, budget=Budget(steps=0))
-        self.live_work = self._bridge.submit(partial(make, params, self._scene, None), "Live")
-        self._connect_preview(self.live_work, self._scene)
-        self.live_work.ended.connect(self._on_live_ended)
+        self.live_work = self._bridge.submit(partial(make, params, scene, None), "Live")
+        self._connect_preview(self.live_work, scene)
+        self.live_work.ended.connect(partial(self._on_live_ended, scene))
 
     def _start(self, params: Params, model: ModelFile | None) -> None:
         if self.is_training:
             self.said.emit("a fine-tuning runs already: stop it first", False)
             return
         try:
-            scene = self._scene = self._take_scene(params)
+            card = self._bridge.models.card(params.model) if model is None else model.card
+            scene = self._scene = self._take_scene(params, card)
         except FewshotError as error:
             self.said.emit(str(error), True)
             return
@@ -139,23 +153,24 @@ class Trainer(QObject):
         self.work = self._bridge.submit(
             partial(make, params, scene, model),
             f"fine-tuning {params.model} on {spoken(scene.picture)}",
-            partial(finished, scene.card.classes),
+            scene.finish,
         )
         self._connect_preview(self.work, scene)
         self.work.ended.connect(partial(self._on_work_ended, params))
         self.work.versioned.connect(self._on_work_versioned)
         self.started.emit(self.work)
 
-    def _take_scene(self, params: Params) -> Scene:
-        scene = take_scene(params, self._bridge.models.card(params.model), self._viewer, self._scene)
+    def _take_scene(self, params: Params, card: ModelCard) -> Scene:
+        scene = take_scene(params, card, self._viewer, self._scene)
         if TASKS[params.task].needs_strokes:
             self.follow(params.labels)
+            scene.painted = self._planes
+            scene.renew_classes()
         return scene
 
     def _make_fit(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
         model = model or self._bridge.models.read(params.model)
-        painting = self._take_painting(scene)
-        assert painting is not None
+        painting = scene.take_painting()
         painting.check()
         self._sent = painting
         view = scene.reader.take_view(scene.region, params.confidence)
@@ -169,17 +184,14 @@ class Trainer(QObject):
         return FineTune(model, None, pairs, params.budget, params.seed, view, model.card.name)
 
     def _make_look(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
-        region = Picture(scene.region.take_pixels(), "YX", scene.place.name)
-        return Apply(self._bridge.models.read(params.model), region, ((),), params.confidence)
-
-    def _take_painting(self, scene: Scene) -> Painting | None:
-        if self._planes is None:
-            return None
-        return self._planes.take(scene.reader, tuple(c.name for c in scene.card.classes))
+        region = scene.region
+        seen = Picture(region.take_pixels(), "YX", scene.place.name)
+        intensity = scene.reader.take_intensity(region.index)  # that of the whole plane, as when it is applied
+        return Apply(self._bridge.models.read(params.model), seen, ((),), params.confidence, intensity)
 
     def _take_new_painting(self, scene: Scene) -> Painting | None:
-        painting = self._take_painting(scene)
-        if painting is None or painting is self._sent:
+        painting = scene.take_painting()
+        if painting is self._sent:
             return None
         self._sent = painting
         painting.check()
@@ -202,15 +214,15 @@ class Trainer(QObject):
 
     def _show(self, scene: Scene, answer: Answer) -> None:
         if scene.image in self._viewer.layers:
-            self.preview.show(
-                answer, scene.picture, scene.place, scene.card, self._planes.labels if self._planes else None
-            )
+            strokes = scene.painted.labels if scene.painted is not None else None
+            self.preview.show(answer, scene.picture, scene.place, scene.card, strokes)
 
     def _on_work_ended(self, params: Params, end: End) -> None:
         if isinstance(end, Finished | Stopped) and end.model is not None:
             self._last = (params, end.model)
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
+        self.follow(self._labels)
         self.ended.emit(end)
 
     def _on_work_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
@@ -219,9 +231,9 @@ class Trainer(QObject):
             self._last = (self._last[0], replace(self._last[1], card=card))
         self._on_live_versioned(card, error)
 
-    def _on_live_ended(self, end: End) -> None:
+    def _on_live_ended(self, scene: Scene, end: End) -> None:
         if isinstance(end, Finished | Stopped) and end.model is not None and not self.is_training:
-            self.live_model = end.model
+            self.live_model, self._live_scene = end.model, scene
         elif isinstance(end, Failed | Lost):
             self.said.emit(end.message, False)
         if self._again and self._is_live and not self.is_training:
@@ -239,13 +251,16 @@ class Trainer(QObject):
             self.said.emit(str(error), True)
 
     def _on_strokes_settled(self) -> None:
-        if self.is_training and self._scene is not None and self.work is not None:
-            self._bridge.send(self.work, Painting, partial(self._take_new_painting, self._scene))
-        elif self._is_live:
+        scene = self._scene
+        if self.is_training and self.work is not None:
+            if scene is not None and scene.painted is not None:
+                self._bridge.send(self.work, Painting, partial(self._take_new_painting, scene))
+        elif self._is_live and TASKS[self._read().task].needs_strokes:
             self._bridge.call(self._has_new_strokes, self._on_strokes_compared)
 
     def _has_new_strokes(self) -> bool:
-        return self._scene is None or self._take_painting(self._scene) is not self._sent
+        scene = self._scene
+        return scene is None or scene.painted is not self._planes or scene.take_painting() is not self._sent
 
     def _on_strokes_compared(self, has_new: bool | None, error: Exception | None) -> None:
         if self._is_live and not self.is_training and (has_new or error is not None):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_fewshot.compute.events import End, Event, Failed, Note, PlaneDone, Preview, Progress
+from napari_fewshot.compute.events import End, Event, Failed, Note, PlaneDone, PlaneLeftOut, Preview, Progress
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.shelf import ModelFile
 
@@ -21,6 +21,7 @@ class Work(QObject):
     progressed = Signal(object)  # Progress
     previewed = Signal(object)  # Preview
     plane_done = Signal(object)  # PlaneDone
+    plane_left_out = Signal(object)  # PlaneLeftOut
     noted = Signal(str)
     ended = Signal(object)  # End
     versioned = Signal(object, object)  # ModelCard or None, and why it could not be saved or None; after `ended`
@@ -32,6 +33,7 @@ class Work(QObject):
         self.job_id: str | None = None
         self.is_running = True
         self.stopping = threading.Event()
+        self.submitting = threading.Lock()  # so that a stop comes either before the job is handed in or after
 
     def tell(self, event: Event) -> None:
         """Emit the signal of an event; whatever comes after the end is dropped."""
@@ -43,6 +45,8 @@ class Work(QObject):
             self.previewed.emit(event)
         elif isinstance(event, PlaneDone):
             self.plane_done.emit(event)
+        elif isinstance(event, PlaneLeftOut):
+            self.plane_left_out.emit(event)
         elif isinstance(event, Note):
             self.noted.emit(event.message)
         elif isinstance(event, End):

@@ -113,13 +113,14 @@ class DataForm(QWidget):
         self.refresh_models()
         self.model.setCurrentIndex(self.model.findData(card.name))
 
-    def refresh_models(self) -> None:
-        """Read the shelf again; the current model stays current while it is there."""
-        chosen = self.model_name
+    def refresh_models(self, old: str = "", new: str = "") -> None:
+        """Read the shelf again; the current model stays current while it is there, also when ``old`` is ``new`` now."""
+        before = self.model_name
+        chosen = new if new and before == old else before
         quietly(self.model, self._fill_models)
         at = self.model.findData(chosen)
         quietly(self.model, lambda: self.model.setCurrentIndex(max(at, 0)))
-        if self.model_name != chosen:
+        if self.model_name != before:
             self.model_changed.emit(self.model_name)
 
     def show_devices(self, devices: list[str], current: str) -> None:

@@ -7,16 +7,8 @@ from typing import Any
 
 import napari
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFrame,
-    QScrollArea,
-    QShortcut,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QFileDialog, QShortcut, QTabWidget, QVBoxLayout, QWidget
 
 from napari_fewshot.compute.events import Finished, Stopped
 from napari_fewshot.core.card import ModelCard
@@ -26,8 +18,10 @@ from napari_fewshot.ui.applying import FOLDER, SLICE, Applier, check_model, laye
 from napari_fewshot.ui.bridge import bridge_for
 from napari_fewshot.ui.classes import new_strokes_layer
 from napari_fewshot.ui.docks.apply_form import ApplyForm
+from napari_fewshot.ui.docks.compute_choice import ComputeChoice
 from napari_fewshot.ui.docks.data_form import DataForm
 from napari_fewshot.ui.docks.fields import named
+from napari_fewshot.ui.docks.pages import page_of
 from napari_fewshot.ui.docks.status_line import StatusLine
 from napari_fewshot.ui.docks.train_form import TrainForm
 from napari_fewshot.ui.docks.versions import VersionsPanel
@@ -69,10 +63,11 @@ class FewshotDock(QWidget):
         self._on_viewer_theme_changed()
         self._on_task_changed(self.data.task_name)
         self._show_state()
-        self._on_bridge_state_changed(self._bridge.state)
+        self._computer.show()
 
     def _make_forms(self) -> None:
         self.data = DataForm(self._viewer, self._bridge.models)
+        self._computer = ComputeChoice(self.data, self._bridge, self)
         self.train = TrainForm(self._preferences.seconds)
         self.apply = ApplyForm(self._preferences.confidence)
         self.versions = VersionsPanel(self._bridge.models)
@@ -81,18 +76,8 @@ class FewshotDock(QWidget):
     def _lay_out(self) -> None:
         self.setObjectName("fewshot_dock")
         self.setMinimumWidth(330)
-        page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(4, 6, 4, 4)
-        for widget, stretch in ((self.data, 0), (_line(), 0), (self.train, 1), (_line(), 0), (self.apply, 0)):
-            column.addWidget(widget, stretch)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(page)
         tabs = self._tabs = named(QTabWidget(), "pages", "Pages", "Working, and the versions it has led to.")
-        tabs.addTab(scroll, "Fine-tune and apply")
+        tabs.addTab(page_of({self.data: 0, self.train: 1, self.apply: 0}), "Fine-tune and apply")
         tabs.addTab(self.versions, "Versions")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -101,8 +86,8 @@ class FewshotDock(QWidget):
 
     def _connect(self) -> None:
         self.data.new_strokes_wanted.connect(self._on_new_strokes_wanted)
-        self.data.device_chosen.connect(self._on_device_chosen)
         self.data.labels_layer.layer_changed.connect(self._trainer.follow)
+        self.data.classes.classes_changed.connect(self._trainer.renew_classes)
         self.data.task_changed.connect(self._on_task_changed)
         self.data.model_changed.connect(self._on_model_changed)
         self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
@@ -116,13 +101,14 @@ class FewshotDock(QWidget):
         self._trainer.ended.connect(self._on_trainer_ended)
         self._trainer.saved.connect(self._on_trainer_saved)
         for applier in (self._applier, self._folder):
+            applier.started.connect(self._on_applier_started)
             applier.progressed.connect(self.train.show_planes)
             applier.ended.connect(self._on_applier_ended)
-        self._applier.started.connect(self._on_applier_started)
         self._applier.landed.connect(lambda layer: self._trainer.preview.remove())
-        for speaker in (self._trainer, self._applier, self._folder, self.versions):
+        for speaker in (self._trainer, self._applier, self._folder, self._computer, self.versions):
             speaker.said.connect(self.say)
-        self._bridge.state_changed.connect(self._on_bridge_state_changed)
+        for parting in (self._computer.moving, self._bridge.closing):
+            parting.connect(self._on_worker_parting)
         self._bridge.busy_changed.connect(self._on_bridge_busy_changed)
         self._bridge.models_changed.connect(self._on_bridge_models_changed)
         self._viewer.events.theme.connect(self._on_viewer_theme_changed)
@@ -193,13 +179,12 @@ class FewshotDock(QWidget):
         except FewshotError as error:
             self.say(str(error), True)
             return
-        self.data.labels_layer.layer = labels
         self._trainer.follow(labels, is_empty=True)
+        self.data.labels_layer.layer = labels
         self.say(f"paint a few strokes of each class; [{NEXT_CLASS_KEYS}] takes the next class into the brush")
 
-    def _on_device_chosen(self, device: str) -> None:
-        self.train.live.setChecked(False)
-        self._bridge.use_device(device)
+    def _on_worker_parting(self) -> None:
+        self.train.live.setChecked(False)  # what Live has learned becomes a version
 
     def _on_task_changed(self, task: str) -> None:
         self.train.live.setChecked(False)
@@ -246,9 +231,8 @@ class FewshotDock(QWidget):
         source = QFileDialog.getExistingDirectory(self, "Choose the folder of images")
         target = QFileDialog.getExistingDirectory(self, "Choose the folder for the results") if source else ""
         if target:
-            self._folder.start(model, Path(source), Path(target))
             self.train.show_waiting()
-            self.say(f"applying {model} to {source}")
+            self._folder.start(model, Path(source), Path(target))
 
     def _on_version_chosen(self, card: ModelCard) -> None:
         self.data.choose_model(card)
@@ -286,15 +270,6 @@ class FewshotDock(QWidget):
         self.say(sentence, is_failure)
         self._show_state()
 
-    def _on_bridge_state_changed(self, state: str) -> None:
-        if state == "starting":
-            self.say("starting the worker…")
-        elif state == "ready":
-            self.say("ready: choose an image and a task")
-            self._bridge.fetch_devices(lambda devices: self.data.show_devices(devices, self._bridge.device))
-        elif state.startswith("failed"):
-            self.say(f"the worker {state}: the next click tries again", True)
-
     def _on_bridge_busy_changed(self, is_busy: bool) -> None:
         self._show_state()
 
@@ -304,11 +279,3 @@ class FewshotDock(QWidget):
 
     def _on_viewer_theme_changed(self, event: Any = None) -> None:
         self.train.plot.paint_theme(*theme_colours(self._viewer))
-
-
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    line.setFrameShadow(QFrame.Shadow.Plain)
-    line.setFixedHeight(1)
-    return line

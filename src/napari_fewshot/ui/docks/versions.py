@@ -33,7 +33,7 @@ class VersionsPanel(QWidget):
     """Lists the models of the shelf; one selected shows what it is, two stand side by side."""
 
     chosen = Signal(object)  # ModelCard to go back to
-    changed = Signal()
+    changed = Signal(str, str)  # a model of another name now: the old one and the new; empty where none is renamed
     said = Signal(str, bool)
 
     def __init__(self, models: Models) -> None:
@@ -149,7 +149,7 @@ class VersionsPanel(QWidget):
         (old,) = self._selected()
         new, is_given = QInputDialog.getText(self, "Rename a version", f"New name of {old}:", text=old)
         if is_given and new.strip() and new != old:
-            self._try(lambda: self._models.rename(old, new.strip()), f"renamed {old} to {new.strip()}")
+            self._try(lambda: self._models.rename(old, new.strip()), f"renamed {old} to {new.strip()}", old)
             self.select(new.strip())
 
     def _on_delete_clicked(self) -> None:
@@ -173,17 +173,20 @@ class VersionsPanel(QWidget):
 
     def _on_save_clicked(self) -> None:
         (name,) = self._selected()
-        self._try(lambda: self._models.save_again(name), f"saved {name}")
+        self._try(lambda: self._models.save_again(name), f"saved {name}", name)
 
-    def _try(self, change: Callable[[], object], success: str) -> None:
+    def _try(self, change: Callable[[], object], success: str, old: str = "") -> None:
+        """Change the shelf and tell of it; with ``old`` the card it gives has the new name of that model."""
+        new = ""
         try:
-            change()
+            card = change()
         except FewshotError as error:
             self.said.emit(str(error), True)
         else:
             self.said.emit(success, False)
+            new = card.name if old and isinstance(card, ModelCard) else ""
         self.refresh()
-        self.changed.emit()
+        self.changed.emit(old, new)
 
 
 def _score(card: ModelCard) -> str:

@@ -17,27 +17,39 @@ FINE_TUNE_KEYS, STOP_KEYS, APPLY_KEYS, NEXT_CLASS_KEYS = "Ctrl+Shift+F", "Ctrl+S
 
 
 class WindowWatch(QObject):
-    """Guards that closing a window in which something runs asks first, and that nothing is left running after it."""
+    """Guards that closing a window in which something runs asks first, and that nothing is left running after it.
+
+    Napari's File > Close Window and Exit call ``close`` of the window, as a script does; a script, however, goes
+    through ``viewer.close()``, which hides what is inside the window first.
+    """
 
     def __init__(self, window: QMainWindow, bridge: Bridge) -> None:
         super().__init__(window)
         self._window, self._bridge = window, bridge
+        self._is_closing = False
         window.installEventFilter(self)
         window.destroyed.connect(bridge.close)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Ask on a close by the user's hand; a close by program is obeyed."""
-        if event is not None and watched is self._window and event.type() == QEvent.Type.Close:
-            if event.spontaneous() and self._bridge.is_busy and not self._may_close():
+        if event is None or watched is not self._window:
+            return False
+        if event.type() == QEvent.Type.Close:
+            if not self._may_close():
                 event.ignore()
                 return True
+            self._is_closing = True
             QTimer.singleShot(0, self._close_if_hidden)
+        elif event.type() == QEvent.Type.Hide and self._is_closing:
+            self._bridge.close()  # while the docks are still there
         return False
 
     def _may_close(self) -> bool:
-        return ask_before_close(self._window, self._bridge.busy_with)
+        is_by_program = getattr(self._window, "_qt_viewer", self._window).isHidden()
+        return is_by_program or not self._bridge.is_busy or ask_before_close(self._window, self._bridge.busy_with)
 
     def _close_if_hidden(self) -> None:
+        self._is_closing = False  # the window may have refused
         if not self._window.isVisible():
             self._bridge.close()
 

@@ -1,0 +1,199 @@
+"""A training keeps to the image and the strokes it was started with, whatever the form says meanwhile."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QCoreApplication, QEvent, QObject
+
+from napari_fewshot.compute.events import Finished, Preview, Stopped
+from napari_fewshot.core.card import ClassLabel
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.ui.classes import classes_of, name_classes
+from napari_fewshot.ui.models import Models
+from napari_fewshot.ui.scene import Params
+from napari_fewshot.ui.training import Trainer
+from napari_fewshot.ui.work import Work
+
+SETTLED_MS = 60
+
+
+class Desk(QObject):
+    """Stands in for a bridge: jobs lie here until a test wants to see them, messages are taken at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.models, self.jobs, self.sent, self.saves = Models(), [], [], []
+
+    def submit(self, make_job, title, finish=None):
+        self.jobs.append(make_job)
+        return Work(self, title, finish)
+
+    def send(self, work, kind, make):
+        self.sent.append(make())
+
+    def call(self, function, then):
+        then(function(), None)
+
+    def save(self, model, finish, then):
+        self.saves.append(lambda: then(finish(model).card, None))
+
+
+@pytest.fixture
+def desk(qapp):
+    return Desk()
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def form():
+    """What the form says; a test changes ``params``."""
+    return SimpleNamespace(params=None)
+
+
+@pytest.fixture
+def trainer(viewer, desk, form):
+    return Trainer(viewer, desk, lambda: form.params, desk)
+
+
+@pytest.fixture
+def painted(viewer, blobs):
+    """Adds an image, and strokes of two classes on it."""
+
+    def add(name, seed):
+        image = viewer.add_image(np.random.default_rng(seed).integers(0, 255, (96, 128), np.uint8), name=name)
+        labels = viewer.add_labels(np.zeros((96, 128), np.uint8))
+        labels.paint((20, 20), 1)
+        labels.paint((60, 60), 2)
+        return Params("segment", "em-segment", image, labels)
+
+    return add
+
+
+@pytest.fixture
+def tuned(desk):
+    """A model of three classes as it comes from the worker."""
+    model = desk.models.read("em-segment")
+    classes = tuple(ClassLabel(f"class {k}", "#000000") for k in (1, 2, 3))
+    return ModelFile.sealed(replace(model.card, name="em-segment", classes=classes, painted=(1, 2, 3)), model.weights)
+
+
+def test_strokes_on_another_image_never_reach_a_training(trainer, desk, form, painted, qtbot):
+    a, b = painted("a", 0), painted("b", 1)
+    form.params = a
+    trainer.fine_tune()
+    desk.jobs[0]()
+    form.params = b
+    trainer.follow(b.labels)
+    b.labels.paint((40, 100), 2)
+    qtbot.wait(SETTLED_MS)
+    assert not desk.sent
+    a.labels.paint((40, 100), 1)
+    qtbot.wait(SETTLED_MS)
+    (painting,) = desk.sent
+    np.testing.assert_array_equal(painting.planes[0].image, a.image.data)
+
+    trainer.work.tell(Stopped(""))
+    trainer.fine_tune()
+    (plane,) = desk.jobs[1]().painting.planes
+    np.testing.assert_array_equal(plane.image, b.image.data)
+    assert len(plane.strokes) == np.count_nonzero(b.labels.data)
+
+
+def test_strokes_removed_before_they_are_read_are_still_learned(trainer, desk, form, painted, viewer):
+    form.params = painted("a", 0)
+    trainer.fine_tune()
+    viewer.layers.remove(form.params.labels)
+    trainer.follow(None)
+    assert desk.jobs[0]().painting.classes == (1, 2)
+
+
+def test_resume_goes_on_with_the_image_and_strokes_it_had(trainer, desk, form, painted, tuned):
+    a, b = painted("a", 0), painted("b", 1)
+    form.params = a
+    trainer.fine_tune()
+    trainer.work.tell(Stopped("", tuned))
+    form.params = b
+    trainer.follow(b.labels)
+    b.labels.paint((40, 100), 2)
+    trainer.resume()
+    (plane,) = desk.jobs[1]().painting.planes
+    np.testing.assert_array_equal(plane.image, a.image.data)
+    assert len(plane.strokes) == np.count_nonzero(a.labels.data)
+
+
+def test_resume_minds_not_that_the_version_was_renamed(trainer, desk, form, painted, tuned):
+    form.params = painted("a", 0)
+    trainer.fine_tune()
+    card = desk.models.save(tuned)
+    trainer.work.tell(Stopped("", replace(tuned, card=card)))
+    desk.models.rename(card.name, "my best")
+    said = []
+    trainer.said.connect(lambda *what: said.append(what))
+    trainer.resume()
+    assert not said and desk.jobs[1]().model.weights == tuned.weights
+
+
+def test_classes_named_while_it_trains_are_shown_and_kept(trainer, desk, form, painted, tuned, viewer):
+    form.params = painted("a", 0)
+    trainer.fine_tune()
+    preview = Preview("", (), (0, 0), np.full((64, 64), 3, np.uint8))
+    trainer.work.previewed.emit(preview)
+    shown = viewer.layers["preview em-segment"]
+    assert shown.get_color(3)[3] == 1  # painted before anybody named it
+    labels = form.params.labels
+    name_classes(labels, (*classes_of(labels), ClassLabel("membrane", "#00ff00")))
+    trainer.renew_classes()
+    np.testing.assert_allclose(shown.get_color(3), (0, 1, 0, 1))
+    assert trainer.work.finish(tuned).card.classes[2] == ClassLabel("membrane", "#00ff00")
+
+
+def test_a_live_model_may_be_saved_after_its_dock_is_gone(viewer, desk, form, painted, tuned, qapp):
+    form.params = painted("a", 0)
+    dock = QObject()
+    trainer = Trainer(viewer, desk, lambda: form.params, dock)
+    saved = []
+    trainer.saved.connect(saved.append)
+    for n_saved in (1, 1):
+        trainer.set_live(True)
+        trainer.live_work.tell(Finished("", tuned))
+        trainer.set_live(False)
+        if saved:
+            dock.deleteLater()
+            QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        desk.saves.pop()()
+        assert len(saved) == n_saved
+
+
+def test_live_looks_at_a_region_on_the_grey_scale_of_its_plane(trainer, desk, form, viewer):
+    plane = np.linspace(0, 60_000, 1200 * 1300).reshape(1200, 1300).astype(np.uint16)
+    image = viewer.add_image(plane)
+    form.params = Params("denoise", "em-denoise", image)
+    trainer.set_live(True)
+    job = desk.jobs[0]()
+    assert job.picture.shape != plane.shape
+    assert job.intensity == trainer._scene.reader.take_intensity(()) != Intensity.measure(job.picture.take_plane(()))
+
+
+def test_strokes_are_nothing_to_a_restoration(trainer, desk, form, painted, qtbot):
+    """They neither reach its training nor renew its Live preview."""
+    strokes = painted("a", 0)
+    form.params = replace(strokes, task="denoise", model="em-denoise")
+    trainer.follow(strokes.labels)
+    trainer.fine_tune()
+    strokes.labels.paint((40, 100), 2)
+    qtbot.wait(SETTLED_MS)
+    assert not desk.sent
+    trainer.work.tell(Stopped(""))
+    trainer.set_live(True)
+    trainer.live_work.tell(Stopped(""))
+    strokes.labels.paint((50, 100), 2)
+    qtbot.wait(SETTLED_MS)
+    assert len(desk.jobs) == 2
