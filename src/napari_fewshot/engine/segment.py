@@ -23,7 +23,7 @@ from napari_fewshot.engine.predict import pad_to_grid
 
 STRENGTHS = (1.0, 0.1, 10.0)  # factors on the learned ridge; strokes held out choose, the first when none can
 JUDGED_PER_CLASS = 300
-CROP_PX = 192
+CROP_PX = 128
 AGREEMENT = 0.5  # weight of equal answers on unpainted pixels under another contrast
 ANCHOR = 1.0  # weight that keeps the layers near the pretrained ones
 
