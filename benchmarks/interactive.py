@@ -214,8 +214,7 @@ def while_training(bench: Bench, labels: Any, seconds: float) -> dict[str, Any]:
     bench.child("model").setCurrentText("em-segment")
     bench.fine_tune()
     steps, seen = training_steps(bench), []
-    for layer in bench.previews():
-        layer.events.data.connect(lambda event: seen.append(time.perf_counter()))
+    bench.dock._trainer.work.previewed.connect(lambda event: seen.append(time.perf_counter()))
     hand, stalls = Hand(labels), Stalls()
     hand.start()
     pass_time(seconds)
