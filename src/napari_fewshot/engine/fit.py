@@ -154,8 +154,10 @@ class _Loop(Generic[M]):
             if time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s):
                 self._with_room(self._look)
             self._report(values)
-        self.objective.listen(self.listener)  # the last strokes count too
+        has_news = self.objective.listen(self.listener)  # the last strokes count too
         if self.fitted.steps and not self.fitted.stopped:  # a stop is answered at once
+            if has_news:
+                self._with_room(self._look_again)
             self._with_room(self._look)
         self.fitted.seconds = time.perf_counter() - self.started
         return self.fitted
