@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import Client
 
 from napari_fewshot.compute import jobs
 from napari_fewshot.compute.client import Compute
@@ -228,3 +229,22 @@ def test_generators_stay_warm_but_not_all_of_them(denoise: ModelFile) -> None:
     for i in range(jobs.N_WARM_GENERATORS):
         bench.generator(replace(denoise, card=replace(denoise.card, id=str(i))))
     assert bench.generator(denoise) is not first
+
+
+def test_a_stop_while_a_result_is_fetched_costs_no_later_result(
+    compute: Compute, ear: Ear, denoise: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask shares one fetch among all who wait; cancelled before its first step, it would stay so for good."""
+    fetch, stopped = Client._gather_remote, threading.Event()
+
+    def stop_now(client: Client, *args: Any) -> Any:
+        if not stopped.is_set():
+            stopped.set()
+            compute._with_errand(job_id, lambda errand: errand.stop())
+        return fetch(client, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "_gather_remote", stop_now)
+        job_id = compute.submit(Apply(denoise, Picture(Stack(3), "ZYX"), planes(3)))
+        assert isinstance(ear.end(job_id), Stopped) and stopped.is_set()
+    assert isinstance(ear.end(compute.submit(Apply(denoise, picture_of(IMAGE), ((),)))), Finished)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from napari_fewshot.compute.wire import Message, Order, Started, Stop, Wish
 from napari_fewshot.core.errors import FewshotError, PictureError
 from napari_fewshot.core.job import Apply, FineTune, Job
 from napari_fewshot.core.picture import PlaneIndex
+
+if TYPE_CHECKING:
+    from distributed import Future
 
 LOST = (
     "the worker process died (killed, crashed or out of memory) and is being replaced: "
@@ -88,9 +91,11 @@ class Errand:
     async def ask(self, cluster: Cluster, call: Callable[..., Event], *args: Any) -> Event:
         """Have ``call`` done by a worker."""
         future = cluster.client.submit(call, self.order, *args, pure=False)
+        result = asyncio.ensure_future(_result(future))
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, also when given up
         try:
-            event: Event = await future
-            return event
+            # dask shares one fetch among all who wait: cancelled before its first step, it would stay so for good
+            return await asyncio.shield(result)
         finally:
             future.release()
 
@@ -109,6 +114,11 @@ class Errand:
                 await self._cluster.client.run(
                     jobs.deliver, self.order.job_id, message, workers=list(self.workers), on_error="ignore"
                 )
+
+
+async def _result(future: Future) -> Event:
+    event: Event = await future
+    return event
 
 
 class FineTuneErrand(Errand):
