@@ -29,6 +29,7 @@ def pretrain(
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
+    adversarial: float = 1.0,
     licence: str = "BSD-3-Clause",
 ) -> None:
     """Pretrain the embedded models from unlabelled pictures; Ctrl-C ends early and keeps what was learned.
@@ -46,7 +47,7 @@ def pretrain(
     pretexts
         restore (makes the four restoration models), episodic (makes em-segment), or both with a comma.
     start
-        Folder of model folders of an earlier pretraining to go on from ("restore" only).
+        Folder of model folders of an earlier pretraining to go on from.
     seconds
         Wall time in all.
     steps
@@ -57,6 +58,8 @@ def pretrain(
         auto, cpu, cuda:0, mps.
     threads
         Of the CPU; without it all cores but one.
+    adversarial
+        Weight of the adversarial loss of "restore" beside 100 L1; 0 leaves it out.
     licence
         What the cards say of the models.
     """
@@ -94,6 +97,7 @@ def pretrain(
             tuple(read_model(folder) for folder in sorted(start.iterdir())) if start else (),
             seed,
             device,
+            adversarial,
             planes + ("; label maps of " + ", ".join(s.name for s in sets) if sets else ""),
             " ".join(["napari-fewshot", *sys.argv[1:]]),
             licence,

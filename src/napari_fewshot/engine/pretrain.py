@@ -28,6 +28,7 @@ from napari_fewshot.engine.pretexts.restore import Restore, Restorers
 from napari_fewshot.tasks import TASKS
 
 NET = {"name": "residual-unet", "widths": [16, 32, 64, 128]}
+SEGMENT = "em-segment"
 RESTORE_SHARE = 0.4  # of the seconds, when restoring is followed by episodes
 CURVE_POINTS = 200
 
@@ -50,6 +51,8 @@ class Recipe:
         ``restore`` makes the four restoration models; ``episodic`` after it makes ``em-segment``.
     start : tuple of ModelFile
         Models of an earlier pretraining to go on from; their steps and seconds are counted in.
+    adversarial : float
+        Weight of the LSGAN term beside 100 L1 in ``restore``; 0 leaves the discriminator, 60 % of the time, out.
     data, command, licence : str
         For the cards.
     """
@@ -62,6 +65,7 @@ class Recipe:
     start: tuple[ModelFile, ...] = ()
     seed: int = 0
     device: str = "auto"
+    adversarial: float = 1.0
     data: str = ""
     command: str = ""
     licence: str = "BSD-3-Clause"
@@ -89,17 +93,21 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     cards, start = [], None
     if "restore" in recipe.pretexts:
         share = RESTORE_SHARE if "episodic" in recipe.pretexts else 1.0
-        restore = Restore(NET, patches, held_out, device=device)
+        restore = Restore(NET, patches, held_out, adversarial=recipe.adversarial, device=device)
         for model in recipe.start:
-            restore.resume(Generator.from_file(model, device))
+            if model.card.name in restore.module.heads:
+                restore.resume(Generator.from_file(model, device))
         restored = fit(restore, _schedule(recipe, share), listener, rng)
         cards += _save_restorers(recipe, restore, restored, out)
         start = restored.module.backbone.state_dict()
     if "episodic" in recipe.pretexts and not listener.stopped():
         share = 1 - RESTORE_SHARE if "restore" in recipe.pretexts else 1.0
         episodic = Episodic(NET, patches, held_out, recipe.labelled, start=start, device=device)
+        for model in recipe.start:
+            if model.card.name == SEGMENT and start is None:
+                episodic.module.load_state_dict(Generator.from_file(model, device).network.state_dict(), strict=False)
         fitted = fit(episodic, _schedule(recipe, share), listener, rng)
-        card = _card(recipe, "em-segment", "segment", fitted, {"episode mean IoU": fitted.best or 0.0})
+        card = _card(recipe, SEGMENT, "segment", fitted, {"episode mean IoU": fitted.best or 0.0})
         cards.append(Generator(card, place(fitted.module, "cpu")).save(out / card.name))
     return cards
 

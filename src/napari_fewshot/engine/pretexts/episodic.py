@@ -20,10 +20,14 @@ from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import features_at, whole
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.patches import Patches, crop, recontrasted, turned
+from napari_fewshot.engine.pretexts.scenes import draw_scene
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.tasks.degrade import add_noise, bin_down
 
 SIDE_PX = 192
+SCENE_PX = 288  # two views of it overlap, but differ
+LABELLED_SHARE = 0.5  # of the episodes, where there are labels
+DRAWN_SHARE = 0.6  # of the others; the rest are clusters
 MAX_PAINTED = 512  # painted pixels per episode that enter the head
 VALIDATION_SEED = 20240228
 
@@ -112,11 +116,20 @@ class Episodic:
         return module.head.scores(looks, whole(x), weight, bias), truth
 
     def _draw(self, rng: Rng) -> Episode:
-        if len(self.labelled) and rng.random() < 0.6:
+        if len(self.labelled) and rng.random() < LABELLED_SHARE:
             episode = _from_labels(self.labelled[int(rng.integers(len(self.labelled)))], rng)
             if episode is not None:
                 return episode
-        return _from_clusters(self.patches, rng)
+        return _from_scene(rng) if rng.random() < DRAWN_SHARE else _from_clusters(self.patches, rng)
+
+
+def _from_scene(rng: Rng) -> Episode:
+    """Two views of one drawn scene."""
+    while True:
+        both = np.stack(draw_scene(SCENE_PX, rng)).astype(np.float32)
+        views = [turned(crop(both, SIDE_PX, rng), rng) for _ in range(2)]
+        if np.sum(np.bincount(views[0][1].astype(int).ravel()) > 60) >= 2:
+            return _episode(views, rng)
 
 
 def _from_labels(source: LabelledSet, rng: Rng) -> Episode | None:

@@ -19,10 +19,12 @@ from napari_fewshot.engine.nets import build_net
 from napari_fewshot.engine.network import look
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.pretexts.discriminator import PatchDiscriminator, judge_loss, real_loss
+from napari_fewshot.engine.pretexts.scenes import draw_scene
 from napari_fewshot.tasks import TASKS
 
 L1_WEIGHT = 100.0
 SIDE_PX = 128
+DRAWN_SHARE = 0.35  # of the training patches are drawn: real ones carry noise of their own, which no target should
 VALIDATION_SEED = 20240228
 
 
@@ -74,7 +76,7 @@ class Restore:
         self.shown: tuple[Tensor, Tensor, Tensor] | None = None
         self.step = 0
         rng = np.random.default_rng(VALIDATION_SEED)
-        self.validation = {model: self._draw(model, held_out, 8, rng) for model in self.module.heads}
+        self.validation = {model: self._draw(model, held_out, 8, rng, drawn=0.0) for model in self.module.heads}
 
     def resume(self, generator: Generator) -> None:
         """Go on from the backbone and the head of a generator of an earlier pretraining."""
@@ -121,12 +123,14 @@ class Restore:
         self.batch //= 2
         return self.batch >= 1
 
-    def _draw(self, model: str, patches: Patches, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, model: str, patches: Patches, n: int, rng: np.random.Generator, drawn: float = DRAWN_SHARE
+    ) -> tuple[Tensor, Tensor]:
         task = next(t for t in TASKS.values() if model in t.models)
         assert task.corrupt is not None
         given, target = [], []
         for _ in range(n):
-            clean = patches.draw(SIDE_PX, rng)
+            clean = draw_scene(SIDE_PX, rng)[0] if rng.random() < drawn else patches.draw(SIDE_PX, rng)
             spoiled, wanted = task.corrupt(clean, task.models[model], rng)
             scale = Intensity.measure(spoiled)  # at work only the spoiled picture can be measured
             given.append(scale.to_unit(spoiled))
