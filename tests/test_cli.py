@@ -77,7 +77,7 @@ def test_pretrain_makes_the_five_models(files, disc):
         tifffile.imwrite(files / "labelled" / "images" / f"{name}.tif", image)
         tifffile.imwrite(files / "labelled" / "labels" / f"{name}.tif", np.tile(disc[1], (3, 3)) - 1)
     command = ["pretrain", "--data", files / "data", "--out", files / "made", "--labelled", files / "labelled"]
-    assert run(*command, "--leave-out", "unwanted", "--steps", 1, "--device", "cpu") == 0
+    assert run(*command, "--leave-out", "unwanted", "--steps", 1, "--widths", 8, 16, "--device", "cpu") == 0
     assert len([*files.glob("made/*/card.json")]) == 5
     card = json.loads((files / "made" / "em-denoise" / "card.json").read_text())
     assert "unwanted" not in card["data"] and card["task"] == "denoise"

@@ -46,6 +46,12 @@ def test_segment_folder_goes_on_where_it_was(tmp_path):
     assert "1 written, 2 there already, 0 left out" in run("segment_folder.py", tmp_path, "work", 2)
 
 
+def test_pretrain_on_your_own_images(tmp_path):
+    shipped = EXAMPLES.parent / "src" / "napari_fewshot" / "samples"
+    printed = run("pretrain_on_your_own_images.py", tmp_path, shipped, "weights", 1)
+    assert "em-denoise of 1 steps" in printed and len([*(tmp_path / "weights").glob("em-*/card.json")]) == 5
+
+
 @pytest.mark.skipif(
     sys.platform.startswith("linux") and not os.environ.get("DISPLAY"), reason="needs a display: run under xvfb-run"
 )

@@ -6,14 +6,19 @@ import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from napari_fewshot.cli_files import Files, list_pictures, read_whole
+from cyclopts import Parameter
+
+from napari_fewshot.cli_files import KEPT_OPEN, Files, list_pictures, open_pictures, read_whole
 from napari_fewshot.cli_speech import describe, show
-from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import ModelError, PictureError
 
 if TYPE_CHECKING:
-    from napari_fewshot.engine.pretexts.episodic import LabelledSet
+    from napari_fewshot.engine.pretexts.pretext import LabelledSet
+
+Widths = Annotated[list[int] | None, Parameter(consume_multiple=True)]
 
 
 def pretrain(
@@ -24,50 +29,76 @@ def pretrain(
     leave_out: str = "",
     pretexts: str = "restore,episodic",
     start: Path | None = None,
+    resume: Path | None = None,
     seconds: float = 3600.0,
     steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
+    loaders: int = 1,
+    batch: int = 1,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    net: str = "residual-unet",
+    widths: Widths = None,
+    receptive_px: int | None = None,
     adversarial: float = 1.0,
+    log: Path | None = None,
     licence: str = "BSD-3-Clause",
-) -> None:
+) -> list[ModelCard]:
     """Pretrain the embedded models from unlabelled pictures; Ctrl-C ends early and keeps what was learned.
+
+    On several GPUs: accelerate launch --num_processes 2 -m napari_fewshot.cli pretrain ...
 
     Parameters
     ----------
     data
         Picture files, or folders of them.
     out
-        Gets one model folder for each embedded model.
+        Gets one model folder for each embedded model and, until it is done, a checkpoint.
     labelled
         Folders with images/ and labels/ of the same file names, for the few-shot episodes.
     leave_out
         Files whose name contains this are not used.
     pretexts
-        restore (makes the four restoration models), episodic (makes em-segment), or both with a comma.
+        Any of restore (makes the four restoration models), episodic, inpaint, hybrid and contrast (make em-segment),
+        with commas, each with its weight after a colon if it is not 1: restore,inpaint:0.5,episodic,contrast:0.1
     start
-        Folder of model folders of an earlier pretraining to go on from.
+        Folder of model folders of an earlier pretraining to begin with.
+    resume
+        Folder of a pretraining that was stopped, to go on with as if it had not; the other options stay the same.
     seconds
-        Wall time in all.
+        Wall time of the training.
     steps
-        Of each pretext, instead of a wall time.
+        Instead of a wall time.
     seed
         For everything random.
     device
         auto, cpu, cuda:0, mps.
     threads
         Of the CPU; without it all cores but one.
+    loaders
+        Draw patches while the network computes: 1 is a thread, more are processes; 0 draws in between.
+    batch
+        How many times as much a step learns from as suits a CPU; some 8 to 32 keep a GPU busy.
+    precision
+        Of the backbone; auto is bfloat16 on a GPU and float32 elsewhere.
+    net
+        residual-unet, receptive-unet (the paper's) or hrnet.
+    widths
+        Channels per level, finest first.
+    receptive_px
+        Receptive field of a receptive-unet: 44, 84, 116, 96, 176, 240, 200, 360 or 424.
     adversarial
         Weight of the adversarial loss of "restore" beside 100 L1; 0 leaves it out.
+    log
+        Folder for losses, scores and sample pictures; tensorboard --logdir shows them.
     licence
         What the cards say of the models.
     """
     from napari_fewshot.api import Teller
-    from napari_fewshot.batch.formats import open_picture
     from napari_fewshot.core.shelf import read_model
     from napari_fewshot.engine.device import use_threads
-    from napari_fewshot.engine.pretrain import Recipe
+    from napari_fewshot.engine.pretrain import NET, Recipe
     from napari_fewshot.engine.pretrain import pretrain as run
 
     class Stoppable(Teller):
@@ -82,37 +113,70 @@ def pretrain(
     use_threads(threads)
     listener = Stoppable(show)
     paths = [p for p in list_pictures(data) if not leave_out or leave_out not in p.name]
-    if not paths:
-        raise PictureError("there is no picture to learn from: check --data and --leave-out")
+    given = {"name": net, "widths": widths, "receptive_px": receptive_px}
+    description = {k: v for k, v in given.items() if v is not None}
     with ExitStack() as files:
-        pictures = tuple(files.enter_context(open_picture(p)).picture for p in paths)
+        pictures = open_pictures(paths, files, listener.note, 0 if loaders > 1 else KEPT_OPEN)
+        if not pictures:
+            raise PictureError("there is no picture to learn from: check --data and --leave-out")
         sets = tuple(_labelled_set(folder) for folder in labelled or ())
-        planes = f"{sum(p.n_planes for p in pictures)} planes of {', '.join(p.stem for p in paths)}"
+        planes = f"{sum(p.n_planes for p in pictures)} planes of {_names([p.name for p in pictures])}"
         recipe = Recipe(
-            pictures,
+            tuple(pictures),
             sets,
             seconds,
-            tuple(pretexts.split(",")),
+            parse_pretexts(pretexts),
             steps,
             tuple(read_model(folder) for folder in sorted(start.iterdir())) if start else (),
+            resume,
             seed,
             device,
             adversarial,
+            NET if description == {"name": NET["name"]} else description,
+            batch,
+            None if precision == "auto" else precision == "bfloat16",
+            loaders,
+            log,
             planes + ("; label maps of " + ", ".join(s.name for s in sets) if sets else ""),
             " ".join(["napari-fewshot", *sys.argv[1:]]),
             licence,
         )
-        before = signal.signal(signal.SIGINT, stop)
+        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}  # a cluster sends SIGTERM first
         try:
             cards = run(recipe, out, listener)
         finally:
-            signal.signal(signal.SIGINT, before)
-        for card in cards:
-            describe(card)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    for card in cards:
+        describe(card)
+    return cards
+
+
+def parse_pretexts(text: str) -> dict[str, float]:
+    """``restore:1,contrast:0.1`` as names with weights.
+
+    Raises
+    ------
+    ModelError
+        A weight that is no number.
+    """
+    found = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition(":")
+        try:
+            found[name] = float(weight or 1)
+        except ValueError:
+            raise ModelError(f"'{weight}' is not a weight: write --pretexts like restore:1,contrast:0.1") from None
+    return found
+
+
+def _names(names: list[str], at_most: int = 40) -> str:
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(Path(name).stem for name in names[:at_most]) + more
 
 
 def _labelled_set(folder: Path) -> LabelledSet:
-    from napari_fewshot.engine.pretexts.episodic import LabelledSet
+    from napari_fewshot.engine.pretexts.pretext import LabelledSet
 
     images = list_pictures([folder / "images"])
     labels = [folder / "labels" / path.name for path in images]

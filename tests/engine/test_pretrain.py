@@ -1,50 +1,233 @@
-"""Pretraining makes one usable model folder for each embedded generator, also when it is stopped."""
+"""Pretraining makes one usable model folder for each embedded generator, also when it is stopped, resumed or short of data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 
-from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.errors import ComputeError, FewshotError, ModelError, PictureError, StorageError
 from napari_fewshot.core.picture import Picture
-from napari_fewshot.core.shelf import read_model
+from napari_fewshot.core.shelf import Shelf, read_model
+from napari_fewshot.engine import checkpoint, logbook
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Silent
 from napari_fewshot.engine.predict import predict_plane
-from napari_fewshot.engine.pretexts.episodic import LabelledSet
+from napari_fewshot.engine.pretexts import episodes, episodic, hybrid, inpaint, restore
+from napari_fewshot.engine.pretexts.pretext import LabelledSet
 from napari_fewshot.engine.pretrain import Recipe, curve, pretrain
 from napari_fewshot.tasks import TASKS
 
+Sample = tuple[np.ndarray, np.ndarray]
+TINY = {"name": "residual-unet", "widths": [4, 8]}
+ALL = {m for t in TASKS.values() for m in t.models}
 
-def recipe(image: np.ndarray, truth: np.ndarray, **changes: object) -> Recipe:
+
+@pytest.fixture(autouse=True)
+def few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ninth of the pixels: nothing that is claimed here depends on their number."""
+    for module in (restore, inpaint, episodes):
+        monkeypatch.setattr(module, "SIDE_PX", 64)
+    monkeypatch.setattr(episodes, "SCENE_PX", 96)
+    monkeypatch.setattr(episodes, "CLUSTERED_PX", 96)
+    for module in (restore, inpaint, hybrid, episodic):
+        monkeypatch.setattr(module, "N_JUDGED", 2)
+
+
+class Counting(Silent):
+    """Stops after some steps, and remembers what it was told."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after, self.steps, self.notes = stop_after, 0, []  # type: ignore[var-annotated]
+
+    def stopped(self) -> bool:
+        return self.stop_after is not None and self.steps >= self.stop_after
+
+    def progress(
+        self, done: int, total: int | None, seconds: float, seconds_left: float | None, losses: dict[str, float], score: float | None
+    ) -> None:  # fmt: skip
+        self.steps = done
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def recipe(sample: Sample, **changes: object) -> Recipe:
+    image, truth = sample
     labelled = LabelledSet("toy", (image,), (truth - 1,))
-    return Recipe((Picture(image[None], "ZYX"),), (labelled,), steps=1, data="toy", command="test", **changes)  # type: ignore[arg-type]
+    made = Recipe((Picture(image[None], "ZYX", "toy"),), (labelled,), net=TINY, steps=1, data="toy", command="test")
+    return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def test_every_embedded_model_comes_out_and_works(tmp_path: Path, superalloy: tuple[np.ndarray, np.ndarray]) -> None:
-    cards = {c.name: c for c in pretrain(recipe(*superalloy), tmp_path)}
-    assert set(cards) == {m for t in TASKS.values() for m in t.models}
+def weights(folder: Path) -> dict[str, bytes]:
+    return {p.parent.name: p.read_bytes() for p in folder.glob("*/model.safetensors")}
+
+
+def test_every_embedded_model_comes_out_and_works(tmp_path: Path, superalloy: Sample) -> None:
+    cards = {c.name: c for c in pretrain(recipe(superalloy, device="cpu"), tmp_path)}
+    assert set(cards) == ALL
     for name, card in cards.items():
         assert card.steps == 1 and card.scores and card.command == "test"
         generator = Generator.from_file(read_model(tmp_path / name))
         if generator.has_head:
             assert predict_plane(generator, superalloy[0][:64, :64])[0].shape == (64 * card.factor,) * 2
+    assert not [*tmp_path.glob("checkpoint*")]
 
 
-def test_a_stop_leaves_usable_models(tmp_path: Path, superalloy: tuple[np.ndarray, np.ndarray]) -> None:
-    class Stopping(Silent):
-        def stopped(self) -> bool:
-            return True
+def test_the_embedded_models_are_those_of_the_usual_network(tmp_path: Path, superalloy: Sample) -> None:
+    """The names and shapes in the files stay what they are in the shipped ones."""
+    usual = Recipe((Picture(superalloy[0], "YX"),)).net
+    pretrain(recipe(superalloy, device="cpu", net=usual, steps=0), tmp_path)
+    for name in ALL:
+        made, shipped = (safetensors.torch.load(m.weights) for m in (read_model(tmp_path / name), Shelf().read(name)))
+        assert {k: v.shape for k, v in made.items()} == {k: v.shape for k, v in shipped.items()}
 
-    cards = pretrain(recipe(*superalloy), tmp_path, Stopping())
-    assert {c.name for c in cards} == {m for t in TASKS.values() if t.corrupt for m in t.models}
+
+@pytest.mark.parametrize("net", [{"name": "receptive-unet", "receptive_px": 44}, {"name": "hrnet", "widths": [4, 8]}])
+def test_any_network_can_be_pretrained(net: dict[str, object], tmp_path: Path, superalloy: Sample) -> None:
+    (card,) = pretrain(recipe(superalloy, device="cpu", net=net, pretexts={"inpaint": 1}), tmp_path)
+    assert card.name == "em-segment" and card.net == net and "hidden L1" in card.scores
 
 
-def test_too_small_images_name_the_cure(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="add larger images"):
-        pretrain(Recipe((Picture(np.zeros((1, 20, 20)), "ZYX"),)), tmp_path)
+def test_a_stop_leaves_usable_models_and_something_to_go_on_with(tmp_path: Path, superalloy: Sample) -> None:
+    cards = pretrain(recipe(superalloy, device="cpu", steps=9), tmp_path, Counting(stop_after=2))
+    assert {c.name for c in cards} == ALL and {c.steps for c in cards} == {2}
+    assert (tmp_path / checkpoint.FILE).exists()
+
+
+def test_stopping_and_resuming_gives_what_not_stopping_gives(tmp_path: Path, superalloy: Sample) -> None:
+    """Bit for bit, with a discriminator, and with a thread that draws in advance."""
+    pretexts = {"restore": 1.0, "inpaint": 0.5, "episodic": 1.0, "contrast": 0.1}
+    wanted = recipe(superalloy, device="cpu", steps=8, pretexts=pretexts, n_loaders=1)
+    pretrain(wanted, tmp_path / "whole")
+    pretrain(wanted, tmp_path / "first", Counting(stop_after=4))
+    listener = Counting()
+    cards = pretrain(replace(wanted, resume=tmp_path / "first"), tmp_path / "second", listener)
+    assert {c.steps for c in cards} == {8} and listener.steps == 8
+    assert weights(tmp_path / "second") == weights(tmp_path / "whole") != weights(tmp_path / "first")
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+def test_processes_that_draw_change_nothing(tmp_path: Path, superalloy: Sample) -> None:
+    wanted = recipe(superalloy, device="cpu", steps=5, pretexts={"inpaint": 1.0})
+    for n in (0, 2):
+        pretrain(replace(wanted, n_loaders=n), tmp_path / str(n))
+    assert weights(tmp_path / "0") == weights(tmp_path / "2")
+
+
+def test_only_the_same_training_can_be_resumed(tmp_path: Path, superalloy: Sample) -> None:
+    wanted = recipe(superalloy, device="cpu", steps=4, pretexts={"inpaint": 1.0})
+    pretrain(wanted, tmp_path / "first", Counting(stop_after=1))
+    for changes, message in (({"seed": 1}, "another seed"), ({"resume": tmp_path / "none"}, "holds no checkpoint")):
+        with pytest.raises(ModelError, match=message):
+            pretrain(replace(wanted, **({"resume": tmp_path / "first"} | changes)), tmp_path / "second")  # type: ignore[arg-type]
+    (tmp_path / "first" / checkpoint.FILE).write_bytes(b"no safetensors")
+    with pytest.raises(ModelError, match="damaged"):
+        pretrain(replace(wanted, resume=tmp_path / "first"), tmp_path / "second")
+
+
+def test_a_disk_that_fills_up_does_not_end_the_training(
+    tmp_path: Path, superalloy: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        if self.name.endswith(checkpoint.FILE):
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    write, listener = Path.write_bytes, Counting()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    (card,) = pretrain(recipe(superalloy, device="cpu", steps=2, pretexts={"inpaint": 1.0}), tmp_path, listener)
+    assert card.steps == 2 and any("free some space; the training goes on" in n for n in listener.notes)
+
+
+def test_a_training_begins_with_earlier_models(tmp_path: Path, superalloy: Sample) -> None:
+    pretrain(recipe(superalloy, device="cpu", steps=2), tmp_path / "a")
+    start = tuple(read_model(p) for p in sorted((tmp_path / "a").iterdir()))
+    cards = pretrain(recipe(superalloy, device="cpu", steps=0, start=start), tmp_path / "b")
+    assert {c.steps for c in cards} == {2} and weights(tmp_path / "b") == weights(tmp_path / "a")
+    with pytest.raises(ModelError, match="another network"):
+        pretrain(recipe(superalloy, device="cpu", start=start, net={"name": "hrnet", "widths": [4]}), tmp_path / "c")
+
+
+def test_half_of_the_precision_trains_as_well(tmp_path: Path, superalloy: Sample) -> None:
+    (card,) = pretrain(recipe(superalloy, device="cpu", pretexts={"episodic": 1.0}, in_bfloat16=True), tmp_path)
+    assert np.isfinite(card.losses).all() and card.scores["episode mean IoU"] > 0
+
+
+def test_losses_scores_and_samples_are_logged(tmp_path: Path, superalloy: Sample) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    pretexts = {"restore": 1.0, "inpaint": 1.0, "hybrid": 1.0, "episodic": 1.0, "contrast": 1.0}
+    pretrain(recipe(superalloy, device="cpu", pretexts=pretexts, log=tmp_path / "log"), tmp_path / "out")
+    log = EventAccumulator(str(tmp_path / "log")).Reload()
+    assert {"loss/restore l1", "held out/episode mean IoU"} <= set(log.Tags()["scalars"])
+    assert set(log.Tags()["images"]) == set(pretexts)
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, superalloy: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ComputeError, match=r"napari-fewshot\[pretrain\]"):
+        logbook.Logbook(tmp_path)
+
+
+class Damaged:
+    """An array whose second plane cannot be read."""
+
+    shape, dtype = (2, 128, 128), np.dtype(np.uint8)
+
+    def __getitem__(self, where: tuple[object, ...]) -> np.ndarray:
+        if where[0] == 1:
+            raise OSError("bad sector")
+        return np.tile(np.arange(128, dtype=np.uint8), (128, 1))
+
+
+def test_a_corrupt_image_is_named_and_skipped(tmp_path: Path, superalloy: Sample) -> None:
+    wanted = recipe(superalloy, device="cpu", pretexts={"inpaint": 1.0})
+    listener = Counting()
+    pretrain(
+        replace(wanted, pictures=(*wanted.pictures, Picture(Damaged(), "ZYX", "torn.tif"))), tmp_path / "a", listener
+    )
+    assert any("torn.tif is left out (OSError: bad sector)" in n for n in listener.notes)
+
+
+def fill(folder: Path) -> None:
+    (folder / "em-segment").mkdir(parents=True)
+
+
+def stand_in_the_way(folder: Path) -> None:
+    folder.write_text("a file")
+
+
+@pytest.mark.parametrize(
+    ("changes", "prepare", "error", "message"),
+    [
+        ({"pictures": (Picture(np.zeros((1, 20, 20)), "ZYX"),)}, None, PictureError, "add larger images"),
+        ({"pictures": (Picture(np.zeros((1, 99, 99)), "ZYX"),)}, None, PictureError, "show some structure"),
+        ({"pretexts": {"juggle": 1.0}}, None, ModelError, "no pretext 'juggle'"),
+        ({"pretexts": {"inpaint": 0.0}}, None, ModelError, "larger than 0"),
+        ({"batch": 0}, None, ModelError, "is empty"),
+        ({"net": {"name": "perceptron"}}, None, ModelError, "known are"),
+        ({}, fill, StorageError, "exists already"),
+        ({}, stand_in_the_way, StorageError, "choose another folder"),
+        ({"net": TINY}, "full", StorageError, "has room for 0 MB"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_training(
+    changes: dict[str, object], prepare: Callable[[Path], None] | str | None, error: type[FewshotError], message: str,
+    tmp_path: Path, superalloy: Sample, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    if callable(prepare):
+        prepare(out)
+    elif prepare:
+        monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10}))
+    with pytest.raises(error, match=message):
+        pretrain(recipe(superalloy, device="cpu", **changes), out)
 
 
 def test_a_curve_keeps_few_points() -> None:

@@ -5,7 +5,6 @@ from napari_fewshot import samples
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.scores import psnr
 from napari_fewshot.tasks import TASKS
-from napari_fewshot.tasks.degrade import background_field, bin_down, jitter_rows
 
 RESTORING = [(task, factor) for task in TASKS.values() if task.corrupt for factor in task.models.values()]
 
@@ -31,17 +30,3 @@ def test_training_pairs_fit_each_other_and_come_again_with_their_seed(task, fact
     assert spoilt.dtype == target.dtype == np.float32 and np.isfinite(spoilt).all()
     np.testing.assert_array_equal(spoilt, again)
     assert psnr(spoilt.repeat(factor, 0).repeat(factor, 1), target) < 35
-
-
-def test_binning_averages_and_cuts_what_fills_no_pixel():
-    np.testing.assert_allclose(bin_down(np.arange(20.0).reshape(4, 5), 2), [[3, 5], [13, 15]])
-
-
-def test_a_background_is_smooth_with_zero_mean():
-    field = background_field((64, 80), np.random.default_rng(0))
-    assert field.shape == (64, 80) and abs(field.mean()) < 1e-5 and field.std() > 0.01
-
-
-def test_jitter_moves_rows_along_x_only():
-    ramp = np.tile(np.arange(64, dtype=np.float32)[:, None], (1, 64))
-    np.testing.assert_allclose(jitter_rows(ramp, 0.5, np.random.default_rng(0)), ramp)

@@ -6,56 +6,22 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from napari_fewshot.core.errors import ComputeError
+from napari_fewshot.core.errors import ComputeError, StorageError
 from napari_fewshot.core.job import Budget
+from napari_fewshot.engine.crew import ALONE, Crew, agreed, average_gradients
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.objective import Keeper, M, Objective, Snapshot
 
 LISTEN_S = 0.5  # between looks for new strokes: a hand that paints sends some with every move of the brush
 LOOK_SHARE = 3.0  # looks take at most a quarter of the time
-
-
-M = TypeVar("M", bound=nn.Module)
-
-
-class Objective(Protocol[M]):
-    """What is learned; the loop knows how."""
-
-    @property
-    def module(self) -> M:
-        """What is trained."""
-        ...
-
-    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Terms of one step, already weighted; their sum is minimised."""
-        ...
-
-    def after_step(self) -> None:
-        """Whatever follows an optimiser step (the discriminator's own step)."""
-        ...
-
-    def listen(self, listener: Listener) -> bool:
-        """Take up what the user changed (new strokes); True when scores so far no longer compare."""
-        ...
-
-    def score(self, module: M) -> float | None:
-        """Quality of averaged weights on what was held out, higher is better; None when it cannot be judged."""
-        ...
-
-    def show(self, module: M, listener: Listener) -> None:
-        """Send a preview if one is wanted."""
-        ...
-
-    def shrink(self) -> bool:
-        """Ask for less memory per step; False when nothing is left to give."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +37,7 @@ class Schedule:
     average : float
         Decay of the exponential moving average of the weights, 0 to 1.
     look_s : float
-        Seconds between scores and previews.
+        Seconds between scores and previews, and between snapshots.
     """
 
     budget: Budget
@@ -99,6 +65,8 @@ def fit(
     listener: Listener,
     rng: np.random.Generator,
     started: float | None = None,
+    keeper: Keeper | None = None,
+    crew: Crew = ALONE,
 ) -> Fitted[M]:
     """Train until the budget is spent or the listener stops it, and return the best averaged weights.
 
@@ -106,23 +74,28 @@ def fit(
     ----------
     started : float or None
         `time.perf_counter` at which the budget's seconds began.
+    keeper : Keeper or None
+        Given, snapshots are kept after each look and at the end, and a kept one is gone on from.
+    crew : Crew
+        Processes that train together: their gradients are averaged.
 
     Raises
     ------
     ComputeError
         Not enough memory for the smallest step, or no finite loss even after lowering the rate.
     """
-    return _Loop(objective, schedule, listener, rng, started or time.perf_counter()).run()
+    return _Loop(objective, schedule, listener, rng, started or time.perf_counter(), keeper, crew).run()
 
 
 class _Loop(Generic[M]):
     """State of one training; guards that ``best`` is never replaced by worse."""
 
     def __init__(
-        self, objective: Objective[M], schedule: Schedule, listener: Listener, rng: np.random.Generator, started: float
-    ) -> None:
+        self, objective: Objective[M], schedule: Schedule, listener: Listener, rng: np.random.Generator,
+        started: float, keeper: Keeper | None, crew: Crew,
+    ) -> None:  # fmt: skip
         self.objective, self.schedule, self.listener = objective, schedule, listener
-        self.rng, self.started = rng, started
+        self.rng, self.started, self.keeper, self.crew = rng, started, keeper, crew
         decay = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(objective.module, multi_avg_fn=decay, use_buffers=True)
         self.rate = schedule.rate
@@ -132,6 +105,8 @@ class _Loop(Generic[M]):
         self.look_cost_s = 0.0
         self.listened = 0.0
         self.recoveries = 0
+        if keeper and (snapshot := keeper.load()):
+            self._resume(snapshot)
 
     def run(self) -> Fitted[M]:
         self._with_room(self._look)
@@ -153,9 +128,11 @@ class _Loop(Generic[M]):
             self.fitted.losses.append(sum(values.values()))
             if time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s):
                 self._with_room(self._look)
+                self._keep()
             self._report(values)
+        self._keep()
         has_news = self.objective.listen(self.listener)  # the last strokes count too
-        if self.fitted.steps and not self.fitted.stopped:  # a stop is answered at once
+        if self.fitted.steps and (self.keeper or not self.fitted.stopped):  # a user's stop is answered at once
             if has_news:
                 self._with_room(self._look_again)
             self._with_room(self._look)
@@ -178,13 +155,14 @@ class _Loop(Generic[M]):
 
     def _optimise(self) -> dict[str, Tensor] | None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate_now()
+            group["lr"] = agreed(self.crew, self._rate_now())
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.objective.losses(self.rng)
         total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
+        if not torch.isfinite(self.crew.mean(total)):
             return None
         total.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.crew, self.objective.module.parameters())
         nn.utils.clip_grad_norm_(self.objective.module.parameters(), 1.0)
         self.optimizer.step()
         self.objective.after_step()
@@ -202,6 +180,41 @@ class _Loop(Generic[M]):
         self.objective.show(self.fitted.module, self.listener)
         self.looked = time.perf_counter()
         self.look_cost_s = self.looked - began
+
+    def _keep(self) -> None:
+        if self.keeper is None or self.crew.rank:
+            return
+        modules: dict[str, nn.Module] = {
+            "module": self.objective.module,
+            "average": self.average,
+            "best": self.fitted.module,
+        }
+        states = {name: dict(module.state_dict()) for name, module in modules.items()}
+        numbers = {
+            "steps": self.fitted.steps,
+            "seconds": time.perf_counter() - self.started,
+            "best": self.fitted.best,
+            "losses": self.fitted.losses,
+            "rate": self.rate,
+            "recoveries": self.recoveries,
+            "rng": self.rng.bit_generator.state,
+        }
+        try:
+            self.keeper.save(Snapshot(states | {"optimizer": self.optimizer.state_dict()}, numbers))
+        except StorageError as error:  # hours of training are worth more than a checkpoint
+            self.listener.note(f"{error}; the training goes on meanwhile")
+
+    def _resume(self, snapshot: Snapshot) -> None:
+        states, numbers = snapshot.states, snapshot.numbers
+        self.objective.module.load_state_dict(states["module"])
+        self.average.load_state_dict(states["average"])
+        self.fitted.module.load_state_dict(states["best"])
+        self.optimizer.load_state_dict(states["optimizer"])
+        self.fitted.steps, self.fitted.best = numbers["steps"], numbers["best"]
+        self.fitted.losses = list(numbers["losses"])
+        self.rate, self.recoveries = numbers["rate"], numbers["recoveries"]
+        self.rng.bit_generator.state = numbers["rng"]
+        self.started -= numbers["seconds"]
 
     def _look_again(self) -> None:
         """Earlier scores do not compare any more: judge the best anew, and show it."""
@@ -221,7 +234,9 @@ class _Loop(Generic[M]):
         budget = self.schedule.budget
         self.fitted.stopped = self.listener.stopped()
         late = budget.seconds is not None and time.perf_counter() - self.started >= budget.seconds
-        return self.fitted.stopped or late or (budget.steps is not None and self.fitted.steps >= budget.steps)
+        if agreed(self.crew, self.fitted.stopped or late) > 0:  # all processes or none: the others would wait for ever
+            return True
+        return budget.steps is not None and self.fitted.steps >= budget.steps
 
     def _share_done(self) -> float:
         """Share of the budget that is spent, 0 when there is no end."""

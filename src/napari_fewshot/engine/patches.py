@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from napari_fewshot.core.errors import PictureError
-from napari_fewshot.core.intensity import Intensity
-from napari_fewshot.core.picture import Picture
+from napari_fewshot.engine.windows import EMPTY_STD, Window
 from napari_fewshot.tasks.degrade import bin_down
 
-EMPTY_STD = 0.03  # of the unit scale; below, a patch shows nothing
 TRIES = 20
-MINIMUM_PX = 64
-HOLD_EVERY = 20
 
 Rng = np.random.Generator
 
 
 class Patches:
-    """Square patches on the unit scale from many pictures.
+    """Square patches on the unit scale from the windows of many sources.
 
     Parameters
     ----------
-    pictures : sequence of Picture
-        One source each; a source is drawn in proportion to the square root of its planes.
-    held_out : bool
-        Draw from every twentieth plane, which the others never draw from.
-
-    Raises
-    ------
-    PictureError
-        No picture is large enough for any patch.
+    sources : mapping of str to sequence of Window
+        A source is drawn in proportion to the square root of its windows, so that the largest does not drown the others.
     """
 
-    def __init__(self, pictures: Sequence[Picture], held_out: bool = False) -> None:
-        large = [p for p in pictures if min(p.plane_shape) >= MINIMUM_PX]
-        if not large:
-            raise PictureError(f"no image is at least {MINIMUM_PX} px in Y and X: add larger images to the folder")
-        planes = [(p, i) for p in large for i in p.plane_indices()]
-        chosen = planes[HOLD_EVERY // 2 :: HOLD_EVERY] if held_out else planes
-        if not held_out and len(planes) > HOLD_EVERY:
-            chosen = [pair for n, pair in enumerate(planes) if n % HOLD_EVERY != HOLD_EVERY // 2]
-        chosen = chosen or planes[:1]  # a handful of planes: too few to hold any out
-        self.pictures = [p for p in large if any(p is q for q, _ in chosen)]
-        self.indices = [[i for q, i in chosen if q is p] for p in self.pictures]
-        shares = np.sqrt([len(i) for i in self.indices])
+    def __init__(self, sources: Mapping[str, Sequence[Window]]) -> None:
+        self.sources = [list(windows) for windows in sources.values()]
+        shares = np.sqrt([len(windows) for windows in self.sources])
         self.shares = shares / shares.sum()
 
     def draw(self, side_px: int, rng: Rng, shrink: float = 0.6) -> np.ndarray:
@@ -59,13 +38,23 @@ class Patches:
         return turned(patch, rng)
 
     def _crop(self, side_px: int, rng: Rng, shrink: float) -> np.ndarray:
-        i = rng.choice(len(self.pictures), p=self.shares)
-        picture = self.pictures[i]
-        plane = picture.take_plane(self.indices[i][rng.integers(len(self.indices[i]))])
-        unit = Intensity.measure(plane).to_unit(plane)
-        if min(unit.shape) >= 2 * side_px and rng.random() < shrink:
-            unit = bin_down(unit, 2)
-        return crop(unit, side_px, rng)
+        windows = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        window = windows[rng.integers(len(windows))]
+        shape = window.picture.plane_shape
+        factor = 2 if min(shape) >= 2 * side_px and rng.random() < shrink else 1
+        box = _box_near(window, factor * side_px, rng)
+        unit = window.intensity.to_unit(window.picture.take_plane(window.index, box))
+        return crop(bin_down(unit, factor) if factor > 1 else unit, side_px, rng)
+
+
+def _box_near(window: Window, side_px: int, rng: Rng) -> tuple[slice, slice]:
+    """A square centred anywhere in a window, pushed into the plane; smaller where the plane is."""
+    box = []
+    for origin, extent, n in zip(window.origin, window.side, window.picture.plane_shape, strict=True):
+        start = origin + int(rng.integers(extent)) - side_px // 2
+        start = min(max(start, 0), max(n - side_px, 0))
+        box.append(slice(start, min(start + side_px, n)))
+    return box[0], box[1]
 
 
 def crop(image: np.ndarray, side_px: int, rng: Rng) -> np.ndarray:

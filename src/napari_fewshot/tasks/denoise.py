@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from napari_fewshot.tasks.degrade import add_noise
+from napari_fewshot.tasks.degrade import add_noise, blur
 from napari_fewshot.tasks.task import Task
 
 
 def corrupt(clean: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(Y, X) clean -> (noisy, clean)."""
-    return add_noise(clean, rng), clean
+    """(Y, X) clean -> (noisy and at times a little out of focus, clean)."""
+    seen = blur(clean, rng.uniform(0.2, 0.7), rng) if rng.random() < 0.3 else clean
+    return add_noise(seen, rng), clean
 
 
 DENOISE = Task(

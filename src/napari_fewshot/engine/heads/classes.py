@@ -18,7 +18,8 @@ class ClassesHead(nn.Module):
 
     Ridge regression to one-hot targets, solved exactly and differentiably (Bertinetto et al. 2019, "Meta-learning
     with differentiable closed-form solvers"); every class weighs the same however much of it is painted. The
-    strength of the ridge and the temperature of the softmax are learned in pretraining.
+    strength of the ridge, as a share of the features' variance, and the temperature of the softmax are learned in
+    pretraining.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ class ClassesHead(nn.Module):
 
     def __init__(self, n_features: int, n_classes: int = 0) -> None:
         super().__init__()
-        self.log_ridge = nn.Parameter(torch.tensor(0.0))
+        self.log_ridge = nn.Parameter(torch.tensor(-5.0))
         self.log_temperature = nn.Parameter(torch.tensor(2.0))
         self.register_buffer("weight", torch.zeros(n_classes, n_features))
         self.register_buffer("bias", torch.zeros(n_classes))
@@ -67,7 +68,7 @@ class ClassesHead(nn.Module):
         mean_x, mean_y = (share * x).sum(0), (share * target).sum(0)
         centred = (x - mean_x) * share.sqrt()
         goal = (target - mean_y) * share.sqrt()
-        ridge = self.log_ridge.exp() * strength
+        ridge = self.log_ridge.exp() * strength * (centred**2).sum().clamp(min=1e-12)
         if len(x) < x.shape[1]:  # the dual problem is the smaller one
             weight = _solve_spd(centred @ centred.T, ridge, goal).T @ centred
         else:

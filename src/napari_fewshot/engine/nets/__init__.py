@@ -4,9 +4,15 @@ from typing import Any
 
 from napari_fewshot.core.errors import ModelError
 from napari_fewshot.engine.nets.backbone import Backbone
+from napari_fewshot.engine.nets.hrnet import HRNet
+from napari_fewshot.engine.nets.receptive_unet import ReceptiveUNet
 from napari_fewshot.engine.nets.residual_unet import ResidualUNet
 
-NETS: dict[str, type[Backbone]] = {"residual-unet": ResidualUNet}
+NETS: dict[str, type[Backbone]] = {
+    "residual-unet": ResidualUNet,
+    "receptive-unet": ReceptiveUNet,
+    "hrnet": HRNet,
+}
 
 
 def build_net(description: dict[str, Any]) -> Backbone:

@@ -18,9 +18,9 @@ class PixelGroupNorm(nn.Module):
     a pixel, as ConvNeXt and NAFNet do, tiled and untiled prediction are equal.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, weight: float = 1.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
+        self.weight = nn.Parameter(torch.full((channels,), weight))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +62,8 @@ class ResidualUNet(Backbone):
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
         self.decoder = nn.ModuleList(ResidualBlock(a) for a, _ in pairs)
-        self.last = nn.ModuleList(PixelGroupNorm(c) for c in self.widths)
+        # coarse features start faint: on a few strokes a ridge would learn places from them instead of kinds
+        self.last = nn.ModuleList(PixelGroupNorm(c, 0.5**level) for level, c in enumerate(self.widths))
 
     @property
     def align_px(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,132 +12,114 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.engine.crew import ALONE, Crew, average_gradients
 from napari_fewshot.engine.device import place
-from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
-from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import whole
-from napari_fewshot.engine.nets import build_net
-from napari_fewshot.engine.network import look
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.pretexts.discriminator import PatchDiscriminator, judge_loss, real_loss
+from napari_fewshot.engine.pretexts.pretext import Pretext, Rng, Shared, Sources, side_by_side, tensor
 from napari_fewshot.engine.pretexts.scenes import draw_scene
-from napari_fewshot.tasks import TASKS
+from napari_fewshot.tasks import TASKS, Task
 
 L1_WEIGHT = 100.0
+SCALE = 0.1  # 100 L1 + LSGAN times this is of the size of a cross-entropy
 SIDE_PX = 128
 DRAWN_SHARE = 0.35  # of the training patches are drawn: real ones carry noise of their own, which no target should
-VALIDATION_SEED = 20240228
+N_JUDGED = 8  # patches of each model
+MODELS: dict[str, Task] = {model: task for task in TASKS.values() if task.corrupt for model in task.models}
 
 
-class Restorers(nn.Module):
-    """One backbone with one image head for each restoration model."""
+@dataclass(frozen=True, eq=False)
+class Spoiled:
+    """Patches for one model: spoiled (B, y, x) and wanted (B, y * factor, x * factor), on the scale of the spoiled."""
 
-    def __init__(self, net: dict[str, Any]) -> None:
-        super().__init__()
-        self.backbone = build_net(net)
-        self.heads = nn.ModuleDict(
-            {
-                model: ImageHead(self.backbone.widths[0], len(task.zooms), factor)
-                for task in TASKS.values()
-                if task.corrupt
-                for model, factor in task.models.items()
-            }
-        )
-        self.zooms = {model: task.zooms for task in TASKS.values() for model in task.models}
-
-    def forward(self, x: Tensor, model: str) -> Tensor:
-        """(B, 1, Y, X) -> (B, 1, Y * factor, X * factor)."""
-        return self.heads[model](look(self.backbone, self.zooms[model], x, whole(x)), x, whole(x))
+    model: str
+    given: np.ndarray
+    wanted: np.ndarray
 
 
-class Restore:
+class Restore(Pretext):
     """Restores patches that were spoiled as the task's ``corrupt`` says; one task per step, in turn.
 
     Parameters
     ----------
-    net : dict
-        The ``net`` entry of a card.
-    patches, held_out : Patches
-        To train on, and to score on.
     batch : int
         Patches per step, times the factor of a super-resolution, whose inputs are smaller.
     adversarial : float
         Weight of the LSGAN term beside 100 L1; 0 leaves the discriminator out.
     """
 
-    def __init__(
-        self, net: dict[str, Any], patches: Patches, held_out: Patches, batch: int = 4, adversarial: float = 1.0,
-        device: str = "cpu",
-    ) -> None:  # fmt: skip
-        self.module = place(Restorers(net), device)
-        self.factors = {model: factor for task in TASKS.values() for model, factor in task.models.items()}
-        self.patches, self.batch, self.adversarial, self.device = patches, batch, adversarial, device
+    name = "restore"
+    material = "spoiled"
+
+    def __init__(self, device: str = "cpu", batch: int = 4, adversarial: float = 1.0, crew: Crew = ALONE) -> None:
+        self.device, self.batch, self.adversarial, self.crew = device, batch, adversarial, crew
         self.judge = place(PatchDiscriminator(), device)
         self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.shown: tuple[Tensor, Tensor, Tensor] | None = None
-        self.step = 0
-        rng = np.random.default_rng(VALIDATION_SEED)
-        self.validation = {model: self._draw(model, held_out, 8, rng, drawn=0.0) for model in self.module.heads}
 
-    def resume(self, generator: Generator) -> None:
-        """Go on from the backbone and the head of a generator of an earlier pretraining."""
-        self.module.backbone.load_state_dict(generator.network.backbone.state_dict())
-        self.module.heads[generator.card.name].load_state_dict(generator.network.head.state_dict())
+    def parts(self, widths: tuple[int, ...]) -> nn.Module:
+        return nn.ModuleDict({m: ImageHead(widths[0], len(t.zooms), t.models[m]) for m, t in MODELS.items()})
 
-    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        model = list(self.module.heads)[self.step % len(self.module.heads)]
-        self.step += 1
-        given, target = self._draw(model, self.patches, self.batch * self.factors[model], rng)
-        answer = self.module(given, model)
-        terms = {"l1": L1_WEIGHT * F.l1_loss(answer, target)}
+    def draw(self, sources: Sources, step: int, rng: Rng) -> Spoiled:
+        model = list(MODELS)[step % len(MODELS)]
+        return draw_spoiled(model, sources.patches, self.batch * MODELS[model].models[model], rng)
+
+    def judged_on(self, held_out: Sources, rng: Rng) -> list[Spoiled]:
+        return [draw_spoiled(model, held_out.patches, N_JUDGED, rng, drawn=0.0) for model in MODELS]
+
+    def losses(self, shared: Shared, drawn: Spoiled) -> dict[str, Tensor]:
+        given, answer, wanted = self._answer(shared, drawn)
+        terms = {"l1": SCALE * L1_WEIGHT * F.l1_loss(answer, wanted)}
         if self.adversarial:
-            given = enlarge(given, target.shape[-1] // given.shape[-1])
+            given = enlarge(given, wanted.shape[-1] // given.shape[-1])
             self.judge.requires_grad_(False)
-            terms["adversarial"] = self.adversarial * real_loss(self.judge(torch.cat([given, answer], 1)))
+            verdict = self.judge(torch.cat([given, answer], 1))
+            terms["adversarial"] = SCALE * self.adversarial * real_loss(verdict)
             self.judge.requires_grad_(True)
-            self.shown = given, target, answer.detach()
+            self.shown = given, wanted, answer.detach()
         return terms
 
     def after_step(self) -> None:
         if self.shown:
             self.judge_optimizer.zero_grad(set_to_none=True)
             judge_loss(self.judge, *self.shown).backward()  # type: ignore[no-untyped-call]
+            average_gradients(self.crew, self.judge.parameters())
             self.judge_optimizer.step()
 
-    def listen(self, listener: Listener) -> bool:
-        return False
-
-    @torch.inference_mode()
-    def score(self, module: Restorers) -> float | None:
-        """Minus the mean L1 on patches of held-out planes, over all models."""
-        return -float(np.mean(list(self.errors(module).values())))
-
-    @torch.inference_mode()
-    def errors(self, module: Restorers) -> dict[str, float]:
+    def scores(self, shared: Shared, judged: Sequence[Spoiled]) -> dict[str, float]:
         """L1 on held-out patches for each model."""
-        return {m: float(F.l1_loss(module(x, m), y)) for m, (x, y) in self.validation.items()}
+        errors = {}
+        for spoiled in judged:
+            _, answer, wanted = self._answer(shared, spoiled)
+            errors[f"{spoiled.model} L1"] = float(F.l1_loss(answer, wanted))
+        return errors
 
-    def show(self, module: Restorers, listener: Listener) -> None:
-        pass
+    def sample(self, shared: Shared, judged: Sequence[Spoiled]) -> np.ndarray:
+        given, answer, wanted = self._answer(shared, judged[0])
+        return side_by_side(given[0, 0], wanted[0, 0], answer[0, 0])
 
-    def shrink(self) -> bool:
-        self.batch //= 2
-        return self.batch >= 1
+    def state(self) -> dict[str, Any]:
+        return {"judge": self.judge, "judge_optimizer": self.judge_optimizer} if self.adversarial else {}
 
-    def _draw(
-        self, model: str, patches: Patches, n: int, rng: np.random.Generator, drawn: float = DRAWN_SHARE
-    ) -> tuple[Tensor, Tensor]:
-        task = next(t for t in TASKS.values() if model in t.models)
-        assert task.corrupt is not None
-        given, target = [], []
-        for _ in range(n):
-            clean = draw_scene(SIDE_PX, rng)[0] if rng.random() < drawn else patches.draw(SIDE_PX, rng)
-            spoiled, wanted = task.corrupt(clean, task.models[model], rng)
-            scale = Intensity.measure(spoiled)  # at work only the spoiled picture can be measured
-            given.append(scale.to_unit(spoiled))
-            target.append(((wanted - scale.low) / scale.span).astype(np.float32))
-        return self._tensor(given), self._tensor(target)
+    def _answer(self, shared: Shared, spoiled: Spoiled) -> tuple[Tensor, Tensor, Tensor]:
+        given, wanted = (tensor(planes, self.device) for planes in (spoiled.given, spoiled.wanted))
+        heads = shared.parts[self.name]
+        assert isinstance(heads, nn.ModuleDict)
+        looks = shared.look(given, MODELS[spoiled.model].zooms)
+        return given, heads[spoiled.model](looks, given, whole(given)), wanted
 
-    def _tensor(self, planes: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(planes)[:, None]).to(self.device, memory_format=torch.channels_last)
+
+def draw_spoiled(model: str, patches: Patches, n: int, rng: Rng, drawn: float = DRAWN_SHARE) -> Spoiled:
+    """Draw ``n`` patches, clean scenes among them, and spoil them as the model's task says."""
+    task = MODELS[model]
+    assert task.corrupt is not None
+    given, wanted = [], []
+    for _ in range(n):
+        clean = draw_scene(SIDE_PX, rng)[0] if rng.random() < drawn else patches.draw(SIDE_PX, rng)
+        spoiled, target = task.corrupt(clean, task.models[model], rng)
+        scale = Intensity.measure(spoiled)  # at work only the spoiled picture can be measured
+        given.append(scale.to_unit(spoiled))
+        wanted.append(((target - scale.low) / scale.span).astype(np.float32))
+    return Spoiled(model, np.stack(given), np.stack(wanted))

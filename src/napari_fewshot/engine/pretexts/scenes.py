@@ -155,4 +155,4 @@ def _edge_distance(classes: np.ndarray) -> np.ndarray:
     border = np.zeros(classes.shape, bool)
     border[1:] |= classes[1:] != classes[:-1]
     border[:, 1:] |= classes[:, 1:] != classes[:, :-1]
-    return distance_transform_edt(~border) if border.any() else np.full(classes.shape, 1e3)  # type: ignore[no-any-return]
+    return distance_transform_edt(~border) if border.any() else np.full(classes.shape, 1e3)

@@ -1,0 +1,195 @@
+"""Pretexts side by side: the same network, data and steps; then frozen features with the closed-form head on a few strokes.
+
+    python benchmarks/pretexts.py DATA [--pretexts SPEC ...] [--steps 300] [--seeds 3] [--strokes 1 3 6 15] [--side 512]
+        [--grow-steps N ...] [--grow-widths "8,16,32" ...] [--grow-shares S ...] [--work FOLDER] [--out pretexts.json]
+        [--table docs/pretexts.md] [--plots docs]
+
+DATA holds segmentation/<set>/{images,labels}/*.tif and pretrain/*.tif. A SPEC is what --pretexts of the command takes. The sets
+are dealt into three folds; each is scored with weights that saw neither its labels nor unlabelled images of its specimens, and
+once more with the embedded weights ("embedded", not unseen). Strokes as in quality.py, on the first image that shows every
+class; mean IoU over the classes present on its unpainted pixels ("painted image") and on others ("other images"). Beside them:
+the same network from random weights, and extra-trees on hand-made features, raw and brought to one grey scale. Numbers are means
+over sets, ± one standard deviation over seeds (of pretraining and strokes). With --grow-*, the first SPEC is also scored with other
+numbers of steps, widths and shares of the unlabelled planes. Trained weights are kept in --work and not trained again.
+Needs scikit-learn, scikit-image and matplotlib beside the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peers import Predictor, classic, labelled
+from runs import RANDOM, Run, plot, segmenter, set_names, table, weights
+
+import napari_fewshot as nf
+from napari_fewshot.core.scores import mean_iou
+from napari_fewshot.core.simulate import simulate_strokes
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.look import features_at
+from napari_fewshot.engine.painted import MAX_PER_CLASS
+from napari_fewshot.engine.pretrain import NET
+from napari_fewshot.engine.segment import solver_of
+
+SPECS = ["restore", "inpaint", "episodic", "hybrid", "contrast", "restore:1,inpaint:0.5,episodic:1,contrast:0.1"]
+N_FOLDS = 3
+SPEED_PX = 512
+KINDS = ("painted image", "other images")
+
+Row = dict[str, Any]
+
+
+def head_on(generator: Generator, image: np.ndarray, strokes: np.ndarray) -> Predictor:
+    return partial(nf.predict, nf.fine_tune(generator, image, strokes, steps=0, seed=0))
+
+
+def score(fit: Any, pictures: list[Any], strokes: np.ndarray) -> dict[str, float]:
+    image, truth = pictures[0]
+    predict = fit(image, strokes)
+    same = mean_iou(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
+    return {KINDS[0]: same, KINDS[1]: float(np.mean([mean_iou(predict(i), t) for i, t in pictures[1:]]))}
+
+
+def scored(methods: dict[str, Any], sets: list[str], seed: int, args: argparse.Namespace) -> Iterator[Row]:
+    for name in sets:
+        pictures = labelled(args.data / "segmentation" / name, args.side, args.others)
+        for n in args.strokes:
+            strokes = simulate_strokes(pictures[0][1], n, seed)
+            for method, fit in methods.items():
+                yield {"set": name, "method": method, "strokes": n, "seed": seed} | score(fit, pictures, strokes)
+        print(name, "seed", seed, "done", flush=True)
+
+
+def folds(sets: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(sets[i::N_FOLDS]) for i in range(N_FOLDS) if sets[i::N_FOLDS]]
+
+
+def compared(sets: list[str], args: argparse.Namespace) -> Iterator[Row]:
+    """Every pretext on every set, then what needs no pretraining."""
+    peers = {f"extra-trees{', normalised' if n else ''}": partial(classic, "extra-trees", n) for n in (False, True)}
+    embedded = {"embedded": partial(head_on, nf.load("em-segment"))}
+    for seed in range(args.seeds):
+        for unseen in folds(sets):
+            trained = {}
+            for spec in [RANDOM, *args.pretexts]:
+                folder = weights(Run(spec, args.steps, seed, unseen), args.data, args.work, args.device)
+                trained[spec or "random weights"] = partial(head_on, segmenter(folder))
+            yield from scored(peers | trained | embedded, list(unseen), seed, args)
+
+
+def grown(sets: list[str], args: argparse.Namespace) -> Iterator[Row]:
+    """The first pretext with more or fewer steps, channels and images."""
+    base = Run(args.pretexts[0], args.steps, 0, ())
+    nets = [dict(NET) | {"widths": [int(w) for w in widths.split(",")]} for widths in args.grow_widths]
+    others = [("steps", replace(base, steps=n)) for n in args.grow_steps]
+    others += [("parameters", replace(base, net=net)) for net in nets]
+    others += [("share of the images", replace(base, share=share)) for share in args.grow_shares]
+    for seed in range(args.seeds):
+        for unseen in folds(sets):
+            for kind, run in others:
+                folder = weights(replace(run, seed=seed, unseen=unseen), args.data, args.work, args.device)
+                generator = segmenter(folder)
+                size = sum(p.numel() for p in generator.network.backbone.parameters())
+                at = {"steps": run.steps, "parameters": size, "share of the images": run.share}[kind]
+                for row in scored({"head": partial(head_on, generator)}, list(unseen), seed, args):
+                    yield row | {"grows": kind, "at": at}
+
+
+def median_ms(call: Any, n: int = 7) -> float:
+    call()
+    times = []
+    for _ in range(n):
+        began = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - began))
+    return float(np.median(times))
+
+
+@torch.inference_mode()
+def speed(generator: Generator) -> dict[str, float]:
+    """Milliseconds for the features of 512 x 512 px, and for fitting the head to six strokes of each of three classes."""
+    network = generator.network
+    x = torch.rand(1, 1, SPEED_PX, SPEED_PX).to(memory_format=torch.channels_last)
+    bands = np.repeat(np.arange(1, 4), [171, 171, 170])[:, None] * np.ones(SPEED_PX, int)
+    painted = simulate_strokes(bands, 6)
+    looks = network.look(x)
+    at = [np.argwhere(painted == k)[:MAX_PER_CLASS] for k in (1, 2, 3)]
+    yx, y = torch.from_numpy(np.concatenate(at)), torch.from_numpy(np.repeat(np.arange(3), [len(a) for a in at]))
+    return {
+        f"features of {SPEED_PX} x {SPEED_PX} px": median_ms(lambda: network.look(x)),
+        f"head fitted to {len(y)} px": median_ms(lambda: solver_of(network).solve(features_at(looks, yx), y, 3)),
+    }
+
+
+def report(rows: list[Row], growth: list[Row], fast: dict[str, float], args: argparse.Namespace) -> str:
+    scale = (
+        f"{args.steps} steps, {args.seeds} seeds, images cropped to {args.side} px, {args.others} other images a set"
+    )
+    parts = [
+        f"Scale: {scale}; sets {', '.join(dict.fromkeys(r['set'] for r in rows))}; {torch.get_num_threads()} threads."
+    ]
+    parts += ["Milliseconds with the embedded weights: " + ", ".join(f"{k} {v:.0f}" for k, v in fast.items()) + "."]
+    for kind in KINDS:
+        parts += [f"Mean IoU, {kind}, by strokes a class", table(rows, ["method"], "strokes", kind)]
+    middle = args.strokes[len(args.strokes) // 2]
+    at_middle = [r for r in rows if r["strokes"] == middle]
+    parts += [f"Each set, other images, {middle} strokes", table(at_middle, ["set"], "method", KINDS[1])]
+    if growth:
+        parts += [f"Growth of '{args.pretexts[0]}', other images", table(growth, ["grows", "at"], "strokes", KINDS[1])]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pretexts", nargs="+", default=SPECS)
+    parser.add_argument("--sets", nargs="+", default=[])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--strokes", type=int, nargs="+", default=[1, 3, 6, 15])
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--others", type=int, default=4)
+    parser.add_argument("--grow-steps", type=int, nargs="*", default=[])
+    parser.add_argument("--grow-widths", nargs="*", default=[])
+    parser.add_argument("--grow-shares", type=float, nargs="*", default=[])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--plots", type=Path)
+    args = parser.parse_args()
+    args.work = args.work or Path(tempfile.mkdtemp())
+    torch.set_num_threads(args.threads)
+    sets = set_names(args.data, args.sets)
+    rows, growth = list(compared(sets, args)), list(grown(sets, args))
+    fast = speed(nf.load("em-segment"))
+    text = report(rows, growth, fast, args)
+    print(text)
+    scale = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
+    if args.out:
+        args.out.write_text(
+            json.dumps({"scale": scale, "speed_ms": fast, "rows": rows, "growth": growth}, indent=1) + "\n"
+        )
+    if args.table:
+        args.table.write_text(text)
+    if args.plots:
+        plot(args.plots / "pretexts.png", rows, "strokes", KINDS[1], "method", logarithmic=True)
+        for kind in dict.fromkeys(r["grows"] for r in growth):
+            name = kind.replace(" ", "-")
+            some = [{**r, kind: r["at"], "kind": f"{r['strokes']} strokes"} for r in growth if r["grows"] == kind]
+            plot(args.plots / f"growth-{name}.png", some, kind, KINDS[1], "kind", logarithmic=True)
+
+
+if __name__ == "__main__":
+    main()
