@@ -17,48 +17,20 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tifffile
 import torch
+from peers import Predictor, classic, labelled, spread
 from scipy.ndimage import gaussian_filter, zoom
-from skimage.feature import multiscale_basic_features
-from sklearn.ensemble import ExtraTreesClassifier
 
 import napari_fewshot as nf
-from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.scores import mean_iou, psnr
 from napari_fewshot.core.simulate import simulate_strokes
 
-SIDE = 1024
-N_OTHERS = 4
 N_PAIRS = 4
-
-Predictor = Callable[[np.ndarray], np.ndarray]
-
-
-def spread(items: list[Path], n: int) -> list[Path]:
-    return items if len(items) <= n else [items[i] for i in np.linspace(0, len(items) - 1, n).round().astype(int)]
-
-
-def labelled(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The image to paint on, then up to four others, each (Y, X) uint8 with classes 1 .. K."""
-    names = sorted((folder / "images").glob("*.tif"))
-    truths = {n: tifffile.imread(folder / "labels" / n.name)[:SIDE, :SIDE].astype(np.uint8) + 1 for n in names}
-    first = max(names, key=lambda n: len(np.unique(truths[n])))
-    chosen = [first, *spread([n for n in names if n != first], N_OTHERS)]
-    return [(tifffile.imread(n)[:SIDE, :SIDE], truths[n]) for n in chosen]
-
-
-def extra_trees(image: np.ndarray, strokes: np.ndarray, normalise: bool) -> Predictor:
-    def features(plane: np.ndarray) -> np.ndarray:
-        x = Intensity.measure(plane).to_unit(plane) if normalise else plane.astype(np.float32) / 255
-        return multiscale_basic_features(x, sigma_min=0.7, sigma_max=16).reshape(x.size, -1)
-
-    trees = ExtraTreesClassifier(100, min_samples_leaf=2, class_weight="balanced", n_jobs=-1, random_state=0)
-    trees.fit(features(image)[strokes.ravel() > 0], strokes[strokes > 0])
-    return lambda plane: trees.predict(features(plane)).reshape(plane.shape)
 
 
 def ours(image: np.ndarray, strokes: np.ndarray, **budget: float) -> Predictor:
@@ -68,8 +40,8 @@ def ours(image: np.ndarray, strokes: np.ndarray, **budget: float) -> Predictor:
 
 def segmentation(data: Path, n_strokes: int, seeds: int, seconds: float) -> Iterator[dict[str, object]]:
     methods: dict[str, Callable[[np.ndarray, np.ndarray], Predictor]] = {
-        "extra-trees": lambda i, s: extra_trees(i, s, False),
-        "extra-trees, normalised": lambda i, s: extra_trees(i, s, True),
+        "extra-trees": partial(classic, "extra-trees", False),
+        "extra-trees, normalised": partial(classic, "extra-trees", True),
         "ours, head only": lambda i, s: ours(i, s, steps=0),
         f"ours, {seconds:g} s": lambda i, s: ours(i, s, seconds=seconds),
     }

@@ -25,8 +25,8 @@ ROOMS = {
     "samples": set(),
 }
 # Single files that may import more, or modules that may be imported less.
-EXTRA = {"compute/jobs.py": {"engine", "tasks"}}
-ON_THE_WORKER = {"napari_fewshot.compute.jobs", "napari_fewshot.compute.worker"}
+EXTRA = {"compute/jobs.py": {"engine", "tasks"}, "compute/guide_jobs.py": {"engine"}}
+ON_THE_WORKER = {f"napari_fewshot.compute.{name}" for name in ("guide_jobs", "jobs", "worker")}
 FOREIGN = {
     "core": GUI | {"torch", "dask", "distributed", "scipy"},
     "tasks": GUI | {"torch", "dask", "distributed"},

@@ -9,11 +9,11 @@ from napari_fewshot.core.errors import FewshotError
 
 if TYPE_CHECKING:
     from napari_fewshot._version import __version__
-    from napari_fewshot.api import fine_tune, load, models, predict
+    from napari_fewshot.api import fine_tune, load, models, objects, predict, suggest
 
-__all__ = ["FewshotError", "__version__", "fine_tune", "load", "models", "predict"]
+__all__ = ["FewshotError", "__version__", "fine_tune", "load", "models", "objects", "predict", "suggest"]
 
-_LAZY = {"fine_tune", "load", "models", "predict"}
+_LAZY = {"fine_tune", "load", "models", "objects", "predict", "suggest"}
 
 
 def __getattr__(name: str) -> Any:

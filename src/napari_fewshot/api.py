@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from napari_fewshot.api_objects import objects as objects
 from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError, PictureError, StrokesError
+from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
 from napari_fewshot.core.job import Budget
+from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.picture import Picture, picture_of
+from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import NAME, ModelFile, Shelf, read_model
 from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.engine.listen import Silent
@@ -78,6 +82,7 @@ def fine_tune(
     seconds: float | None = None,
     steps: int | None = None,
     seed: int = 0,
+    never_miss: tuple[int, float] | None = None,
     on_event: OnEvent | None = None,
 ) -> Generator:
     """Adapt a generator to a few images; the given one stays as it is.
@@ -90,12 +95,16 @@ def fine_tune(
         (Y, X) or (Z, Y, X) each, any real dtype.
     painted : ndarray or list of ndarray, optional
         Segmentation: integers of the images' shapes, 0 = not painted, k >= 1 = class k.
-        Restoration: the target images (``factor`` times as large for super-resolution); None adapts to the images alone.
+        Restoration: the target images (``factor`` times as large for super-resolution), or one for all planes of a stack,
+        such as the mean of a series; None adapts to the images alone.
     seconds, steps : float, int, optional
         Stop after this wall time including set-up, or this many steps, whichever comes first; 10 s when neither is
         given. ``steps=0`` fits a segmentation's head only.
     seed : int
         Same seed, same inputs, same machine and ``steps``: same result on a CPU.
+    never_miss : (int, float), optional
+        A class of a segmentation and the share of it, 0 to 1, that is to be found at least; what that costs, by strokes
+        held out, stands on the card as ``never_miss``. None keeps to what was asked for the given generator.
     on_event : callable, optional
         Gets `Progress`, `Note` and a final `Finished`, all of `napari_fewshot.compute.events`, with an empty job id.
 
@@ -110,7 +119,9 @@ def fine_tune(
     listener = Teller(on_event) if on_event else Silent()
     if TASKS[generator.card.task].needs_strokes:
         painting = _painting(images, painted)
-        tuned = fine_tune_segment(generator, painting, _budget(seconds, steps, started), seed=seed, listener=listener)
+        wish = _wish(never_miss, painting)
+        budget = _budget(seconds, steps, started)
+        tuned = fine_tune_segment(generator, painting, budget, seed=seed, listener=listener, never_miss=wish)
     else:
         pairs = _targets(images, painted, generator.card.factor)
         tuned = fine_tune_restore(generator, pairs, _budget(seconds, steps, started), seed=seed, listener=listener)
@@ -124,10 +135,21 @@ def predict(generator: Generator, image: Sequence[np.ndarray], *, on_event: OnEv
 @overload
 def predict(generator: Generator, image: np.ndarray, *, on_event: OnEvent | None = ...) -> np.ndarray: ...
 @overload
-def predict(generator: Generator, image: Any, *, uncertainty: bool, on_event: OnEvent | None = ...) -> Any: ...
+def predict(
+    generator: Generator, image: Any, *, uncertainty: bool = ..., strength: float = ..., first: Generator | None = ...,
+    on_event: OnEvent | None = ...,
+) -> Any: ...  # fmt: skip
 
 
-def predict(generator: Generator, image: Any, *, uncertainty: bool = False, on_event: OnEvent | None = None) -> Any:
+def predict(
+    generator: Generator,
+    image: Any,
+    *,
+    uncertainty: bool = False,
+    strength: float = 1.0,
+    first: Generator | None = None,
+    on_event: OnEvent | None = None,
+) -> Any:
     """Apply a generator plane by plane.
 
     Parameters
@@ -138,6 +160,10 @@ def predict(generator: Generator, image: Any, *, uncertainty: bool = False, on_e
         (Y, X), (Z, Y, X) or with T and C in front; lazy arrays are read plane by plane. A list gives a list.
     uncertainty : bool
         Also return a map of how unsure each pixel is.
+    strength : float
+        Of a restoration, 0.5 to 2: more takes away more noise and more detail.
+    first : Generator, optional
+        A restoration of the same size that each plane goes through before ``generator`` sees it.
     on_event : callable, optional
         Gets a `Progress` after each plane.
 
@@ -145,7 +171,8 @@ def predict(generator: Generator, image: Any, *, uncertainty: bool = False, on_e
     -------
     ndarray, or (ndarray, ndarray)
         Segmentation: classes 1..K as the smallest unsigned dtype. Restoration: the image's dtype and range (floats as
-        float32), ``factor`` times as large along Y and X. The uncertainty map is float32, 0 (sure) to 1.
+        float32), its mean, and ``factor`` times as large along Y and X. The uncertainty map is float32: 0 (sure) to 1 for
+        classes, one standard deviation of the error in the units of the image for a restoration.
 
     Raises
     ------
@@ -155,26 +182,92 @@ def predict(generator: Generator, image: Any, *, uncertainty: bool = False, on_e
         A segmentation model that has not been fine-tuned.
     """
     if isinstance(image, list | tuple):
-        return [predict(generator, one, uncertainty=uncertainty, on_event=on_event) for one in image]
-    from napari_fewshot.engine.predict import predict_plane
-
+        how: dict[str, Any] = {"uncertainty": uncertainty, "strength": strength, "first": first, "on_event": on_event}
+        return [predict(generator, one, **how) for one in image]
     picture = picture_of(image)
     started, listener = time.monotonic(), Teller(on_event) if on_event else Silent()
     values: np.ndarray | None = None
     doubt: np.ndarray | None = None
     for done, index in enumerate(picture.plane_indices(), start=1):
-        plane, sure = predict_plane(generator, picture.take_plane(index), confidence=uncertainty)
+        plane = picture.take_plane(index)
+        if first is not None:
+            plane, _ = _answer(first, plane, False, 1.0)
+        plane, unsure = _answer(generator, plane, uncertainty, strength)
         if values is None:
             values = np.empty((*picture.shape[:-2], *plane.shape), plane.dtype)
-            doubt = np.empty(values.shape, np.float32) if sure is not None else None
+            doubt = np.empty(values.shape, np.float32) if unsure is not None else None
         values[index] = plane
-        if doubt is not None and sure is not None:
-            doubt[index] = 1 - sure
+        if doubt is not None:
+            doubt[index] = unsure
         seconds = time.monotonic() - started
         listener.progress(done, picture.n_planes, seconds, seconds / done * (picture.n_planes - done), {}, None)
     if values is None:
         raise PictureError("the image has no plane (one of its axes is empty): choose another one")
     return (values, doubt) if uncertainty else values
+
+
+def _answer(
+    generator: Generator, plane: np.ndarray, uncertainty: bool, strength: float
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The answer for a (Y, X) plane, and how unsure it is when that is asked for."""
+    from napari_fewshot.engine.predict import predict_plane
+    from napari_fewshot.engine.restoration import restore_plane
+
+    if TASKS[generator.card.task].needs_strokes:
+        values, sure = predict_plane(generator, plane, confidence=uncertainty)
+        return values, None if sure is None else 1 - sure
+    restored = restore_plane(generator, plane, Restoring(strength, uncertainty))
+    return restored.values, restored.maps.get("uncertainty")
+
+
+def suggest(
+    generator: Generator,
+    image: Any,
+    painted: Images | None = None,
+    *,
+    seconds: float = 4.0,
+    seed: int = 0,
+    on_event: OnEvent | None = None,
+) -> list[Spot]:
+    """Where in an image the next stroke of a segmentation helps most: unsure, and unlike anything painted.
+
+    Parameters
+    ----------
+    generator : Generator
+        Its last layer is fitted to ``painted`` first, if given; else it must have been fine-tuned.
+    image : array
+        As for `predict`. Slices are looked at coarse to fine until the time is over, so a stack may be of any size.
+    painted : ndarray, optional
+        Integers of the image's shape, 0 = not painted, k >= 1 = class k.
+    seconds : float
+        To look around, from the first look on; the current strokes' features come on top.
+
+    Returns
+    -------
+    list of (index, box, gain)
+        The best first: ``index`` of a plane, ``box`` of two slices along its Y and X, and what a stroke is expected to
+        gain there, comparable within one call.
+
+    Raises
+    ------
+    FewshotError
+        The image or the strokes cannot be used, or the generator has not seen any.
+    """
+    from napari_fewshot.engine.guide import Guide, look_over
+    from napari_fewshot.engine.painted import FeatureCache
+
+    picture, listener = picture_of(image), Teller(on_event) if on_event else Silent()
+    picture.check_size()
+    painting = None if painted is None else _painting(image, painted)
+    guide = Guide.of(generator, painting, FeatureCache(), seed)
+    began, looks, seen = time.monotonic(), plan_looks(picture), []
+    for look in looks:
+        seen.append(look_over(guide, look, *take_look(picture, look)))
+        spent = time.monotonic() - began
+        listener.progress(len(seen), len(looks), spent, max(0.0, seconds - spent), {}, None)
+        if spent > seconds:
+            break
+    return ranked(seen)
 
 
 class Teller(Silent):
@@ -209,6 +302,15 @@ def _budget(seconds: float | None, steps: int | None, started: float) -> Budget:
     return Budget(left, steps)
 
 
+def _wish(never_miss: tuple[int, float] | None, painting: Painting) -> NeverMiss | None:
+    wish = None if never_miss is None else NeverMiss(*never_miss)
+    if wish is not None and (wish.class_number not in painting.classes or not 0 < wish.recall <= 1):
+        raise StrokesError(
+            f"never_miss is {never_miss}: give one of the painted classes {painting.classes} and a share from 0 to 1"
+        )
+    return wish
+
+
 def _painting(images: Images, painted: Images | None) -> Painting:
     if painted is None:
         raise StrokesError("a segmentation learns from strokes: give integer arrays, 0 = not painted, k >= 1 = class k")
@@ -235,13 +337,15 @@ def _targets(images: Images, targets: Images | None, factor: int) -> list[tuple[
     pairs: list[tuple[np.ndarray, np.ndarray | None]] = []
     for picture, target in _matched(images, targets, "targets"):
         *leading, y, x = picture.shape
-        if target.shape != (*leading, y * factor, x * factor):
+        fine = (y * factor, x * factor)
+        if target.shape not in ((*leading, *fine), fine):
             raise PictureError(
-                f"the target of '{picture.name}' has shape {target.shape}, "
-                f"it must be {(*leading, y * factor, x * factor)}"
+                f"the target of '{picture.name}' has shape {target.shape}, it must be {(*leading, *fine)}, "
+                f"or {fine} for all its planes"
             )
         picture.check_size()
-        pairs += [(picture.take_plane(i), target.take_plane(i)) for i in picture.plane_indices()]
+        is_one = target.shape == fine  # such as the mean of a series
+        pairs += [(picture.take_plane(i), target.take_plane(() if is_one else i)) for i in picture.plane_indices()]
     return pairs
 
 

@@ -14,7 +14,8 @@ from napari_fewshot.compute import jobs
 from napari_fewshot.compute.client import Compute
 from napari_fewshot.compute.events import Failed, Finished, Lost, PlaneDone, PlaneLeftOut, Preview, Progress, Stopped
 from napari_fewshot.core.intensity import Intensity
-from napari_fewshot.core.job import Apply, Budget, FineTune, View
+from napari_fewshot.core.job import Apply, Budget, FineTune, Judge, LookAhead, View
+from napari_fewshot.core.objects import Objects, along_z
 from napari_fewshot.core.picture import Picture, picture_of
 from napari_fewshot.core.shelf import ModelFile, Shelf
 from napari_fewshot.core.strokes import Painting, painting_of
@@ -248,3 +249,38 @@ def test_a_stop_while_a_result_is_fetched_costs_no_later_result(
         job_id = compute.submit(Apply(denoise, Picture(Stack(3), "ZYX"), planes(3)))
         assert isinstance(ear.end(job_id), Stopped) and stopped.is_set()
     assert isinstance(ear.end(compute.submit(Apply(denoise, picture_of(IMAGE), ((),)))), Finished)
+
+
+def test_models_are_judged_side_by_side(compute: Compute, ear: Ear, segment: ModelFile) -> None:
+    models = (segment, Shelf().read("classic"))
+    end = ear.end(compute.submit(Judge(models, painted(), view())))
+    assert isinstance(end, Finished) and end.model is None
+    assert [v.name for v in end.details["verdicts"]] == ["em-segment", "classic"]
+    assert all(v.held_out.confusion.mean_iou > 0.8 and v.view.shape == IMAGE.shape for v in end.details["verdicts"])
+
+
+def test_a_judgement_of_one_class_fails_with_the_cure(compute: Compute, ear: Ear, segment: ModelFile) -> None:
+    labels = np.ones(IMAGE.shape, np.uint8)
+    end = ear.end(compute.submit(Judge((segment,), painting_of([IMAGE], [labels]))))
+    assert isinstance(end, Failed) and "second class" in end.message and not end.traceback
+
+
+def test_objects_keep_their_ids_along_z_and_are_measured(compute: Compute, ear: Ear, segment: ModelFile) -> None:
+    tuned = ear.end(compute.submit(FineTune(segment, painted(), budget=Budget(steps=0)))).model
+    stack = picture_of(np.stack([IMAGE, IMAGE[::-1], IMAGE]))
+    job_id = compute.submit(Apply(tuned, stack, along_z(stack, (1,)), objects=Objects(1, smallest_px=200)))
+    end = ear.end(job_id)
+    planes = [e for e in ear.of(job_id) if isinstance(e, PlaneDone)]
+    assert [p.index for p in planes] == [(1,), (2,), (0,)]
+    assert all(p.values[48, 48] == 1 and p.values[2, 2] == 0 for p in planes)
+    table = end.details["measures"].table()
+    assert table["slices"].tolist()[0] == 3 and table["area"][0] == pytest.approx(3 * DISC.sum(), rel=0.1)
+
+
+def test_a_look_ahead_leaves_the_features_for_the_fit_to_come(compute: Compute, ear: Ear, segment: ModelFile) -> None:
+    assert isinstance(ear.end(compute.submit(LookAhead(segment, view()))), Finished)
+
+    def keys(bench: jobs.Bench, line: jobs.Line) -> Finished:
+        return Finished(line._order.job_id, details={"keys": {place[1] for place in bench.features.kept}})
+
+    assert view().key in ear.end(compute.submit(Act(keys))).details["keys"]

@@ -127,10 +127,10 @@ def test_restorations_adapt_and_apply_without_strokes(dock, viewer, clicks, wait
     dock.apply.confidence.setChecked(True)
     clicks("apply")
     wait(lambda: not dock._applier.is_running)
-    result, sure = viewer.layers[-2:]
+    unsure, result = viewer.layers[-2:]
     factor = dock._bridge.models.card(dock.data.model_name).factor
     assert result.data.shape == (160 * factor, 192 * factor) and result.data.dtype == np.uint8
-    assert sure.name.endswith("confidence") and sure.data.dtype == np.float32
+    assert unsure.name.endswith("uncertainty") and unsure.data.dtype == np.float32
     np.testing.assert_allclose(
         result.data_to_world((-0.5, -0.5)), viewer.layers["blobs"].data_to_world((-0.5, -0.5)), atol=1e-9
     )

@@ -9,17 +9,19 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_fewshot.compute.cluster import Cluster
 from napari_fewshot.compute.events import Event, Failed, Finished, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
+from napari_fewshot.compute.joined import JoinedObjects
 from napari_fewshot.compute.threads import in_thread
 from napari_fewshot.compute.wire import Message, Order, Started, Stop, Wish
 from napari_fewshot.core.errors import FewshotError, PictureError
-from napari_fewshot.core.job import Apply, FineTune, Job
-from napari_fewshot.core.picture import PlaneIndex
+from napari_fewshot.core.job import Apply, FineTune, Job, Judge, LookAhead, Propagate, Survey
+from napari_fewshot.core.picture import Picture, PlaneIndex
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -28,6 +30,7 @@ LOST = (
     "the worker process died (killed, crashed or out of memory) and is being replaced: "
     "start again, on smaller planes if it happens again"
 )
+T = TypeVar("T")
 PLANE = PlaneDone | PlaneLeftOut  # what comes of a plane while its job goes on
 
 
@@ -150,6 +153,35 @@ class FineTuneErrand(Errand):
             super().hear(event)
 
 
+class LookAheadErrand(Errand):
+    """A look ahead: one task, which nobody waits for."""
+
+    def __init__(self, order: Order, tell: Callable[[Event], None], job: LookAhead) -> None:
+        super().__init__(order, tell)
+        self._job = job
+
+    async def run(self, cluster: Cluster) -> Event:
+        from napari_fewshot.compute import jobs
+
+        model = await cluster.keep(self._job.model)
+        return await self.ask(cluster, jobs.run_look_ahead, await cluster.send(self._job.view), model)
+
+
+class JudgeErrand(Errand):
+    """A comparison of models: one task for all of them, so that they are asked for the same strokes."""
+
+    def __init__(self, order: Order, tell: Callable[[Event], None], job: Judge) -> None:
+        super().__init__(order, tell)
+        self._job = job
+
+    async def run(self, cluster: Cluster) -> Event:
+        from napari_fewshot.compute import jobs
+
+        models = [await cluster.keep(model) for model in self._job.models]
+        job = await cluster.send(replace(self._job, models=()))
+        return await self.ask(cluster, jobs.run_judge, job, *models)
+
+
 class ApplyErrand(Errand):
     """An apply: planes are read, sent and awaited one after the other, one more than there are workers at a time.
 
@@ -162,21 +194,24 @@ class ApplyErrand(Errand):
         self._n_done = 0
         self._left_out: list[PlaneLeftOut] = []
         self._began = time.monotonic()
+        self._joined = JoinedObjects(job.picture, job.indices) if job.objects is not None else None
 
     async def run(self, cluster: Cluster) -> Event:
         self._began = time.monotonic()
-        model = await cluster.keep(self._job.model)
+        models = [await cluster.keep(m) for m in (self._job.model, self._job.first) if m is not None]
         flying: deque[asyncio.Task[Event]] = deque()
         try:
             for index in self._job.indices:
                 if len(flying) > cluster.n_workers and not isinstance(end := await flying.popleft(), PLANE):
                     return end
                 try:
-                    plane = await in_thread(self._take, index)
+                    plane = await in_thread(
+                        reading, self._job.picture, index, partial(self._job.picture.take_plane, index)
+                    )
                 except FewshotError:
                     await asyncio.gather(*flying)  # what was read before can still be done
                     raise
-                flying.append(asyncio.ensure_future(self._apply(cluster, index, plane, model)))
+                flying.append(asyncio.ensure_future(self._apply(cluster, index, plane, models)))
             while flying:
                 if not isinstance(end := await flying.popleft(), PLANE):
                     return end
@@ -186,21 +221,26 @@ class ApplyErrand(Errand):
             await asyncio.gather(*flying, return_exceptions=True)
         if self._left_out and not self._n_done:
             return Failed(self.order.job_id, self._left_out[0].message)
-        return Finished(self.order.job_id, details={"n_planes": self._n_done})
+        measures = {} if self._joined is None else {"measures": self._joined.measures}
+        return Finished(self.order.job_id, details={"n_planes": self._n_done, **measures})
 
     def hear(self, event: Event) -> None:
         # tiles are told of a single plane only; several are counted by plane
         if not isinstance(event, Progress) or len(self._job.indices) == 1:
             super().hear(event)
 
-    async def _apply(self, cluster: Cluster, index: PlaneIndex, plane: np.ndarray, model: Any) -> Event:
+    async def _apply(self, cluster: Cluster, index: PlaneIndex, plane: np.ndarray, models: list[Any]) -> Event:
         from napari_fewshot.compute import jobs
 
         there = await cluster.send(plane)
-        wish = Wish(index, self._job.confidence, self._job.intensity)
-        event = await self.ask(cluster, jobs.run_apply, wish, there, model)
+        wish = Wish(
+            index, self._job.confidence, self._job.intensity, objects=self._job.objects, restoring=self._job.restoring
+        )
+        event = await self.ask(cluster, jobs.run_apply, wish, there, *models)
+        if self._joined is not None:
+            event = await self._joined.take(index, event, plane)
         if isinstance(event, PlaneLeftOut):
-            event = replace(event, message=f"{self._spoken(index)} is left out: {event.message}")
+            event = replace(event, message=f"{spoken(self._job.picture, index)} is left out: {event.message}")
             self._left_out.append(event)
             self.tell(event)
         elif isinstance(event, PlaneDone):
@@ -214,22 +254,32 @@ class ApplyErrand(Errand):
         done = self._n_done + len(self._left_out)
         return Progress(self.order.job_id, done, n, seconds, seconds / done * (n - done))
 
-    def _take(self, index: PlaneIndex) -> np.ndarray:
-        picture = self._job.picture
-        try:
-            return picture.take_plane(index)
-        except FewshotError:
-            raise
-        except Exception as error:  # whatever the reader of the user's file may raise
-            raise PictureError(
-                f"{self._spoken(index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
-            ) from error
 
-    def _spoken(self, index: PlaneIndex) -> str:
-        name = self._job.picture.name
-        return f"plane {index} of '{name}'" if index else f"'{name}'"
+def reading(picture: Picture, index: PlaneIndex, read: Callable[[], T]) -> T:
+    """Have pixels of a plane read; whatever the reader of a user's file may raise names the plane."""
+    try:
+        return read()
+    except FewshotError:
+        raise
+    except Exception as error:
+        raise PictureError(
+            f"{spoken(picture, index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
+        ) from error
+
+
+def spoken(picture: Picture, index: PlaneIndex) -> str:
+    """A plane as it is called in a sentence."""
+    return f"plane {index} of '{picture.name}'" if index else f"'{picture.name}'"
 
 
 def errand_for(job: Job, order: Order, tell: Callable[[Event], None]) -> Errand:
     """The errand that sees a job through."""
+    if isinstance(job, LookAhead):
+        return LookAheadErrand(order, tell, job)
+    if isinstance(job, Judge):
+        return JudgeErrand(order, tell, job)
+    if isinstance(job, Survey | Propagate):
+        from napari_fewshot.compute.tour import PropagateErrand, SurveyErrand  # which builds on this module
+
+        return SurveyErrand(order, tell, job) if isinstance(job, Survey) else PropagateErrand(order, tell, job)
     return FineTuneErrand(order, tell, job) if isinstance(job, FineTune) else ApplyErrand(order, tell, job)

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.guide import Seen
 from napari_fewshot.core.picture import PlaneIndex
+from napari_fewshot.core.restoring import Report
 from napari_fewshot.core.shelf import ModelFile
 
 
@@ -48,11 +50,13 @@ class Preview(Event):
 
 @dataclass(frozen=True, eq=False)
 class PlaneDone(Event):
-    """One plane of an apply job is complete."""
+    """One plane of an apply job is complete; ``maps`` and ``report`` are those of `core.restoring.Restored`."""
 
     index: PlaneIndex
     values: np.ndarray
     confidence: np.ndarray | None = None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    report: Report | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,13 @@ class PlaneLeftOut(Event):
 
     index: PlaneIndex
     message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Surveyed(Event):
+    """One look of a survey is complete."""
+
+    seen: Seen
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,12 +28,14 @@ from napari_fewshot.compute.events import (
 )
 from napari_fewshot.compute.wire import Message, Order, Started, Stop, Wish
 from napari_fewshot.core.errors import PictureError
-from napari_fewshot.core.job import FineTune, View
+from napari_fewshot.core.job import FineTune, Judge, View
 from napari_fewshot.core.shelf import ModelFile, embedded_folder, read_model
 from napari_fewshot.core.strokes import Painting
+from napari_fewshot.tasks import TASKS
 
 if TYPE_CHECKING:
     from napari_fewshot.engine.generator import Generator
+    from napari_fewshot.engine.guide import Guide
     from napari_fewshot.engine.painted import FeatureCache
 
 N_WARM_GENERATORS = 4
@@ -54,6 +56,7 @@ class Bench(WorkerPlugin):  # type: ignore[misc, unused-ignore]
         self._generators: OrderedDict[tuple[str, str, str], Generator] = OrderedDict()
         self.trouble: Exception | None = None
         self.features: FeatureCache | None = None  # of the views and painted planes of earlier jobs
+        self.guide: tuple[str, Guide] | None = None  # of the survey or propagation that runs, by its job
         self._is_warm = False
 
     @classmethod
@@ -189,20 +192,62 @@ def run_fine_tune(order: Order, job: FineTune, model: ModelFile) -> Event:
     return ending(order, work)
 
 
-def run_apply(order: Order, wish: Wish, plane: np.ndarray, model: ModelFile) -> Event:
-    """Apply ``model`` to one (Y, X) plane; returns it, why it is left out, or how the job ended."""
+def run_look_ahead(order: Order, view: View, model: ModelFile) -> Event:
+    """Keep the features of what is on display for the fit to come."""
+
+    def work(bench: Bench, line: Line) -> Event:
+        from napari_fewshot.engine.classic import ClassicNetwork
+
+        network = bench.generator(model, order.device).network
+        if bench.features is not None and not isinstance(network, ClassicNetwork):
+            bench.features.look_ahead(network, view, line)
+        return Finished(order.job_id)
+
+    return ending(order, work)
+
+
+def run_apply(order: Order, wish: Wish, plane: np.ndarray, model: ModelFile, first: ModelFile | None = None) -> Event:
+    """Apply ``model`` to one (Y, X) plane, or to what ``first`` restores; returns it, why it is left out, or how the job ended."""
 
     def work(bench: Bench, line: Line) -> Event:
         from napari_fewshot.engine.predict import predict_plane
+        from napari_fewshot.engine.restoration import restore_plane
 
         generator = bench.generator(model, order.device)
         try:
+            if not TASKS[generator.card.task].needs_strokes:
+                wishes = replace(wish.restoring, uncertainty=wish.confidence)
+                restored = restore_plane(generator, plane, wishes, intensity=wish.intensity, listener=line)
+                return PlaneDone(order.job_id, wish.index, restored.values, None, restored.maps, restored.report)
+            maps, report = {}, None
+            if first is not None:
+                restored = restore_plane(bench.generator(first, order.device), plane, wish.restoring, listener=line)
+                maps, report, seen = {first.card.name: restored.values}, restored.report, restored.values
+            else:
+                seen = plane
             values, certainty = predict_plane(
-                generator, plane, intensity=wish.intensity, confidence=wish.confidence, listener=line
+                generator, seen, intensity=wish.intensity, confidence=wish.confidence, listener=line
             )
         except PictureError as error:
             return PlaneLeftOut(order.job_id, wish.index, str(error))
-        return PlaneDone(order.job_id, wish.index, values, certainty)
+        if wish.objects is not None:
+            from napari_fewshot.engine.objects import separate
+
+            values = separate(values, wish.objects)
+        return PlaneDone(order.job_id, wish.index, values, certainty, maps, report)
+
+    return ending(order, work)
+
+
+def run_judge(order: Order, job: Judge, *models: ModelFile) -> Event:
+    """Judge ``models``, which travel apart from their job; returns how it ended, with a verdict on each."""
+
+    def work(bench: Bench, line: Line) -> Event:
+        from napari_fewshot.engine.judge import judge
+
+        generators = [bench.generator(model, order.device) for model in models]
+        verdicts = judge(generators, job.painting, view=job.view, seed=job.seed, listener=line, cache=bench.features)
+        return Finished(order.job_id, details={"verdicts": verdicts})
 
     return ending(order, work)
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from napari_fewshot.core.errors import ModelError
+from napari_fewshot.core.operating import OperatingPoint
+from napari_fewshot.core.spectrum import Spectrum
 
 FORMAT = 1
 # Tol's bright scheme, told apart with any colour vision
@@ -27,6 +29,8 @@ class ModelCard:
 
     ``sha256`` is the hash of the weights file and, with ``id``, filled in when the model is written or built;
     ``classes`` are those of 1 .. K, ``painted`` the numbers among them that anybody painted and the model answers.
+    ``smallest_px`` is, for each of these, the size of what is too small to be an object of it.
+    ``never_miss`` moves the border of one class so that little of it is missed.
     ``parent`` is the id of the model it was fine-tuned from. ``scores`` and ``losses`` are what was measured,
     nothing else.
     """
@@ -42,6 +46,8 @@ class ModelCard:
     zooms: tuple[int, ...] = (1,)
     classes: tuple[ClassLabel, ...] = ()
     painted: tuple[int, ...] = ()
+    smallest_px: tuple[int, ...] = ()
+    never_miss: OperatingPoint | None = None
     created: str = ""
     n_strokes: int = 0
     steps: int = 0
@@ -53,16 +59,30 @@ class ModelCard:
     command: str = ""
     licence: str = "BSD-3-Clause"
     versions: dict[str, str] = field(default_factory=dict)
+    spectrum: tuple[Spectrum, Spectrum] | None = None  # mean and spread of its training inputs', see `core.spectrum`
 
     @property
     def class_numbers(self) -> tuple[int, ...]:
         """The classes that are answered: those that were painted, ascending."""
         return self.painted or tuple(range(1, len(self.classes) + 1))
 
+    def smallest_of(self, class_number: int) -> int:
+        """The size in pixels from which something of a class is an object and no speck."""
+        return dict(zip(self.class_numbers, self.smallest_px, strict=False)).get(class_number, 1)
+
     def _check_kinds(self) -> None:
         """Raise TypeError when a field is not what the rest of the program takes it for."""
         texts = (self.name, self.task, self.id, self.sha256, self.created, self.data, self.command, self.licence)
-        numbers = (self.factor, self.n_strokes, self.steps, self.seconds, self.seed, *self.scores.values())
+        point = self.never_miss
+        numbers = (
+            *(() if point is None else asdict(point).values()),
+            self.factor,
+            self.n_strokes,
+            self.steps,
+            self.seconds,
+            self.seed,
+            *self.scores.values(),
+        )
         if not all(isinstance(t, str) for t in texts) or not isinstance(self.parent, str | None):
             raise TypeError("a text is missing")
         if not all(isinstance(n, int | float) for n in numbers) or not isinstance(self.net, dict):
@@ -103,6 +123,11 @@ class ModelCard:
             values["classes"] = tuple(ClassLabel(**c) for c in values.get("classes", ()))
             values["zooms"] = tuple(int(z) for z in values.get("zooms", (1,)))
             values["painted"] = tuple(int(k) for k in values.get("painted", ()))
+            values["smallest_px"] = tuple(int(n) for n in values.get("smallest_px", ()))
+            trained = values.get("spectrum")
+            values["spectrum"] = trained and tuple(tuple(float(v) for v in rings) for rings in trained)
+            point = values.get("never_miss")
+            values["never_miss"] = None if point is None else OperatingPoint(**point)
             values["losses"] = tuple(float(v) for v in values.get("losses", ()))
             card = cls(**values)
             card._check_kinds()

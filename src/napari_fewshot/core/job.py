@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 
@@ -65,10 +67,22 @@ class FineTune:
 
 
 @dataclass(frozen=True, eq=False)
+class LookAhead:
+    """See the region on display before it is asked for: the first fit then finds its features on the worker."""
+
+    model: ModelFile
+    view: View
+
+
+@dataclass(frozen=True, eq=False)
 class Apply:
     """Apply a model to planes of a picture, in the given order, one `PlaneDone` each.
 
-    ``intensity`` is that of the whole plane where the picture is a part of one; None measures each plane.
+    ``intensity`` is that of the whole plane where the picture is a part of one; None measures each plane. With
+    ``objects`` a segmentation answers ids that go on along Z, for which the planes of a stack come one after the other,
+    upwards and then downwards from the first; ``Finished`` has their `core.measures.Measures` under ``measures``.
+    ``restoring`` is what is wished for when the model restores. ``first`` restores each plane before the model sees it; what
+    it made of the plane comes in the maps of `PlaneDone` under its name.
     """
 
     model: ModelFile
@@ -76,6 +90,54 @@ class Apply:
     indices: tuple[PlaneIndex, ...]
     confidence: bool = False
     intensity: Intensity | None = None
+    objects: Objects | None = None
+    restoring: Restoring = AS_TRAINED
+    first: ModelFile | None = None
 
 
-Job = FineTune | Apply
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Ask models for the same painted pixels, none of which they learned from, and for the visible region.
+
+    Ends with ``Finished`` whose details hold one `core.judge.Verdict` a model under ``verdicts``.
+    """
+
+    models: tuple[ModelFile, ...]
+    painting: Painting
+    view: View | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Look over a picture with the strokes of now in mind, one `Surveyed` a look: how good answers are, where strokes help.
+
+    Looks come coarse to fine, ``here`` first, until ``seconds`` after the first answer; so the cost does not grow with the
+    stack. ``learn`` asks for confident pixels too.
+    """
+
+    model: ModelFile
+    picture: Picture
+    painting: Painting | None = None
+    here: PlaneIndex | None = None
+    seconds: float = 4.0
+    learn: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Propagate:
+    """Carry what is known of plane ``start`` through the stack in both directions, one `PlaneDone` a slice.
+
+    Each direction ends where the quality drops; ``Finished`` tells where and why under ``stops``, one sentence each.
+    """
+
+    model: ModelFile
+    picture: Picture
+    start: PlaneIndex
+    painting: Painting | None = None
+    confidence: bool = False
+    seed: int = 0
+
+
+Job = FineTune | LookAhead | Apply | Judge | Survey | Propagate

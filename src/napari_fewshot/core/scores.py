@@ -1,4 +1,4 @@
-"""How good a result is: mean intersection over union of classes, peak signal-to-noise ratio of images."""
+"""How good a result is: intersection over union and calibration of classes, signal-to-noise ratio of images."""
 
 from __future__ import annotations
 
@@ -19,3 +19,22 @@ def psnr(image: np.ndarray, truth: np.ndarray, span: float = 1.0) -> float:
     """Peak signal-to-noise ratio in dB for grey values that span ``span``; infinite for equal images."""
     error = float(np.mean((image.astype(np.float64) - truth.astype(np.float64)) ** 2))
     return float(10 * np.log10(span**2 / error)) if error > 0 else float("inf")
+
+
+def calibration_error(confidence: np.ndarray, is_right: np.ndarray, n_bins: int = 15) -> float:
+    """Expected calibration error: how far, on average, a stated confidence is from the share that is right, 0 to 1.
+
+    Guo et al. 2017, "On calibration of modern neural networks" (arXiv 1706.04599): equally wide bins of confidence,
+    weighted by how many pixels they hold.
+
+    Parameters
+    ----------
+    confidence : ndarray
+        Any shape, 0 to 1.
+    is_right : ndarray of bool
+        The same shape.
+    """
+    sure, right = confidence.ravel().astype(np.float64), is_right.ravel().astype(np.float64)
+    of_bin = np.clip((sure * n_bins).astype(int), 0, n_bins - 1)
+    gaps = np.bincount(of_bin, sure - right, n_bins)  # signed sums: over- and underconfidence cancel within a bin only
+    return float(np.abs(gaps).sum() / max(len(sure), 1))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_fewshot.core.tiles import Box
+
 TRIES = 20  # starting points tried for a walk of at least half the wanted length
 
 
@@ -49,8 +51,47 @@ def simulate_strokes(truth: np.ndarray, n_per_class: int, seed: int = 0, brush: 
     return painted
 
 
-def _longest_walk(inside: np.ndarray, length_px: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    starts = np.argwhere(inside)
+def simulate_correction(
+    truth: np.ndarray, found: np.ndarray, box: Box, seed: int = 0, brush: Brush | None = None
+) -> np.ndarray:
+    """Paint one stroke inside ``box`` as a user would who corrects what is wrong there.
+
+    Its class is the one of which most pixels are missed, and it starts on one of them; where nothing is wrong, it is
+    the class that fills most of the box.
+
+    Parameters
+    ----------
+    truth, found : ndarray
+        (Y, X) integers, the class k >= 1 of each pixel (0 in ``truth`` is unknown) and the one it is taken for.
+    box : tuple of slice
+        Rows and columns the user looks at.
+    seed : int
+        The same seed paints the same stroke.
+    brush : Brush, optional
+        60 px long and 3 px wide by default.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) uint16, 0 = not painted, k = class k; empty where all of the box is unknown.
+    """
+    brush, painted = brush or Brush(), np.zeros(truth.shape, np.uint16)
+    known = truth[box] > 0
+    wanted = known & (truth[box] != found[box])
+    wanted = wanted if wanted.any() else known
+    if wanted.any():
+        k = int(np.bincount(truth[box][wanted]).argmax())
+        inside, starts = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
+        inside[box], starts[box] = truth[box] == k, wanted & (truth[box] == k)
+        walk = _longest_walk(inside, brush.length_px, np.random.default_rng([seed, k]), starts)
+        _draw(painted, inside, walk, brush.width_px, k)
+    return painted
+
+
+def _longest_walk(
+    inside: np.ndarray, length_px: int, rng: np.random.Generator, where: np.ndarray | None = None
+) -> list[tuple[int, int]]:
+    starts = np.argwhere(inside if where is None else where)
     best: list[tuple[int, int]] = []
     for _ in range(TRIES):
         y, x = starts[rng.integers(len(starts))]

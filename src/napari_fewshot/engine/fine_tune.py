@@ -13,15 +13,23 @@ import torch
 from napari_fewshot.core.card import PALETTE, ClassLabel, ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
 from napari_fewshot.core.job import Budget
+from napari_fewshot.core.operating import NeverMiss, operating_point
 from napari_fewshot.core.picture import picture_of
+from napari_fewshot.core.spectrum import spectrum, typical
 from napari_fewshot.core.strokes import Painting
+from napari_fewshot.engine.candidate import candidate_of
+from napari_fewshot.engine.classic import ClassicNetwork
 from napari_fewshot.engine.fit import Fitted, Schedule, fit
 from napari_fewshot.engine.generator import Generator, stamp
+from napari_fewshot.engine.grow import fit_classic
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.objects import smallest_strokes
 from napari_fewshot.engine.painted import FeatureCache
+from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.pretrain import curve
 from napari_fewshot.engine.restore import OnImages, Pair
+from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN
 from napari_fewshot.engine.segment import OnStrokes, solver_of
 from napari_fewshot.tasks import TASKS
 
@@ -34,6 +42,7 @@ def fine_tune_segment(
     seed: int = 0,
     listener: Listener = SILENT,
     cache: FeatureCache | None = None,
+    never_miss: NeverMiss | None = None,
 ) -> Generator:
     """Learn the painted classes: closed-form head at once, then the layers until the budget is spent or a stop.
 
@@ -41,6 +50,8 @@ def fine_tune_segment(
     ----------
     cache : FeatureCache or None
         Features kept from earlier calls with the same generator.
+    never_miss : NeverMiss or None
+        Of which class at least which share is to be found; None takes over the wish of the given generator.
 
     Returns
     -------
@@ -59,19 +70,25 @@ def fine_tune_segment(
     painting.check()
     for plane in painting.planes:
         picture_of(plane.image).check_size()
+    cache = cache or FeatureCache()
+    known = generator.card.never_miss
+    wish = never_miss or (known.wish if known is not None else None)
+    if isinstance(generator.network, ClassicNetwork):
+        return _fit_classic(generator, painting, seed, listener, wish)
     torch.manual_seed(seed)
     network = _headless(generator.network)
-    objective = OnStrokes(network, painting, seed, cache or FeatureCache())
+    objective = OnStrokes(network, painting, seed, cache)
+    objective.never_miss, objective.is_tuned = wish, bool(generator.card.painted)
     schedule = Schedule(budget, rate=3e-4, warm_steps=5, average=0.9)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
     head = objective.solve(fitted.module)
     painting = objective.painting
     solver_of(fitted.module).fill(head.weight, head.bias)
     scores = {} if head.score is None else {"held-out stroke IoU": round(head.score, 4)}
-    card = replace(
-        generator.card, classes=_class_labels(painting), painted=painting.classes, n_strokes=painting.n_painted
-    )
-    return _finished(generator, card, fitted, scores, seed)
+    card = _with_painted(generator.card, painting)
+    tuned = _finished(generator, card, fitted, scores, seed)
+    asked = UNSEEN if objective.is_tuned or fitted.steps else ALL_FOLDS
+    return tuned if wish is None else _at_operating_point(tuned, painting, wish, asked, listener, cache)
 
 
 def fine_tune_restore(
@@ -96,11 +113,56 @@ def fine_tune_restore(
             raise PictureError("the image is constant, there is nothing to adapt to: choose another layer")
     torch.manual_seed(seed)
     objective = OnImages(generator, pairs, seed)
-    schedule = Schedule(budget, rate=2e-4, warm_steps=10, average=0.95)
+    schedule = Schedule(budget, rate=objective.rate, warm_steps=10, average=0.95)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
-    name = "held-out error removed" if any(t is not None for _, t in pairs) else "held-out agreement with itself"
+    name = "held-out gain" if objective.is_alone else "held-out error removed"
     scores = {} if fitted.best is None else {name: round(fitted.best, 4)}
-    return _finished(generator, generator.card, fitted, scores, seed)
+    card = replace(generator.card, spectrum=typical([spectrum(image) for image, _ in pairs]))
+    return _finished(generator, card, fitted, scores, seed)
+
+
+def _at_operating_point(
+    tuned: Generator,
+    painting: Painting,
+    wish: NeverMiss,
+    asked: tuple[int, ...],
+    listener: Listener,
+    cache: FeatureCache,
+) -> Generator:
+    """The same generator with the border of one class moved as was wished for."""
+    held_out = candidate_of(tuned, painting, tuned.card.seed, cache).held_out(asked)
+    if held_out is None or wish.class_number not in held_out.classes:
+        listener.note("too few strokes to hold some out: paint more of the class that is never to be missed")
+        return tuned
+    card = replace(tuned.card, never_miss=operating_point(held_out, wish))
+    tuned = Generator(card, tuned.network, tuned.device)
+    tuned.card = tuned.to_file().card
+    return tuned
+
+
+def _fit_classic(
+    parent: Generator, painting: Painting, seed: int, listener: Listener, wish: NeverMiss | None
+) -> Generator:
+    """A forest is fitted at once: there are no layers to train, nothing to resume and no budget to spend."""
+    fitted = fit_classic(painting, seed)
+    card = stamp(
+        _with_painted(parent.card, painting),
+        net=fitted.net,
+        parent=parent.card.id or None,
+        seconds=round(fitted.seconds, 2),
+        seed=seed,
+        scores={} if fitted.score is None else {"held-out stroke IoU": round(fitted.score, 4)},
+        data="the user's images",
+        command="",
+    )
+    tuned = Generator(card, fitted.module)
+    tuned.card = tuned.to_file().card
+    if wish is not None:
+        tuned = _at_operating_point(tuned, painting, wish, ALL_FOLDS, listener, FeatureCache())
+    if (view := listener.view()) is not None:
+        values, sure = predict_plane(tuned, view.image, intensity=view.intensity, confidence=view.confidence)
+        listener.preview(view, values, 1, sure)
+    return tuned
 
 
 def _check_task(generator: Generator, answer: str) -> None:
@@ -117,6 +179,18 @@ def _headless(network: Network) -> Network:
     head = solver_of(network)
     head.fill(head.weight[:0], head.bias[:0])
     return network
+
+
+def _with_painted(card: ModelCard, painting: Painting) -> ModelCard:
+    """A card that tells what was painted."""
+    return replace(
+        card,
+        classes=_class_labels(painting),
+        painted=painting.classes,
+        smallest_px=smallest_strokes(painting),
+        never_miss=None,
+        n_strokes=painting.n_painted,
+    )
 
 
 def _class_labels(painting: Painting) -> tuple[ClassLabel, ...]:

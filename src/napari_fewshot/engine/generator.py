@@ -15,6 +15,7 @@ import torch
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
 from napari_fewshot.core.shelf import ModelFile, write_model
+from napari_fewshot.engine.classic import CLASSIC, ClassicNetwork
 from napari_fewshot.engine.device import choose_device, place
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.network import Network
@@ -54,7 +55,8 @@ class Generator:
             raise ModelError(
                 f"the weights of '{model.card.name}' are no safetensors ({error}): export the model again"
             ) from None
-        network = Network.of_card(model.card)
+        build = ClassicNetwork if model.card.net.get("name") == CLASSIC else Network
+        network = build.of_card(model.card)
         try:
             network.load_state_dict({k: v.float() for k, v in tensors.items()})
         except RuntimeError:

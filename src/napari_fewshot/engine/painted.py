@@ -11,8 +11,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.job import View
 from napari_fewshot.core.strokes import Painting, Strokes
 from napari_fewshot.core.tiles import Tile, plan_tiles
+from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, features_at
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.predict import SMALLEST_TILE_PX, pad_to_grid
@@ -34,7 +36,7 @@ class FeatureCache:
 
     def looks_at(self, network: Network, key: str, image: np.ndarray, intensity: Intensity, tile: Tile) -> list[Look]:
         """Looks at a tile, from memory or the network."""
-        place = (fingerprint(network), key, image.shape, *((s.start, s.stop) for s in tile.outer))
+        place = (fingerprint(network), key, image.shape, *((s.start, s.stop) for s in (*tile.inner, *tile.outer)))
         if place not in self.kept:
             x = pad_to_grid(intensity.to_unit(image[tile.outer]), network.align_px, _device(network))
             with torch.no_grad():
@@ -42,6 +44,12 @@ class FeatureCache:
             self._make_room()
         self.kept.move_to_end(place)
         return self.kept[place]
+
+    def look_ahead(self, network: Network, view: View, listener: Listener) -> None:
+        """Look at a view before it is asked for, until the listener stops it."""
+        for tile in plan_tiles(view.image.shape[:2], self.tile_px, network.halo_px, network.align_px):
+            if not listener.stopped():
+                self.looks_at(network, view.key, view.image, view.intensity, tile)
 
     def shrink(self) -> bool:
         """Forget everything and look at smaller tiles from now on; False when they are as small as can be."""

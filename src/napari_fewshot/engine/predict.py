@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from napari_fewshot.core.errors import ComputeError, ModelError
@@ -20,9 +22,14 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
+from napari_fewshot.engine.settle import keep_consistent, keep_level
 
 TILE_PX = {"cpu": 512, "cuda": 1536, "mps": 1024}  # inner side; on a CPU small tiles stay in the cache
 SMALLEST_TILE_PX = 64
+ROWS = 512  # brought to the input's dtype at a time
+AROUND_PX = 10.0  # sigma over which the level is taken that stays where it is when the contrast changes
+
+Result = TypeVar("Result")
 
 
 def predict_plane(
@@ -34,7 +41,10 @@ def predict_plane(
     listener: Listener = SILENT,
     tile_px: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Segment or restore one plane; memory beyond input and output does not depend on its size.
+    """Segment or restore one plane.
+
+    Memory beyond input and output does not depend on the size of the plane for a segmentation; a restoration holds one more
+    float32 copy of its answer.
 
     Parameters
     ----------
@@ -43,16 +53,16 @@ def predict_plane(
     intensity : Intensity or None
         Of the whole plane, when ``plane`` is a part of it.
     confidence : bool
-        Also return how sure the generator is, 0 to 1: the probability of the class, or, for images, the agreement
-        with the answer to the mirrored plane.
+        Also return the probability of the class of each pixel, for a segmentation. How far a restoration may be off
+        is told by `restoration.restore_plane`.
     tile_px : int or None
         Side of the inner tiles; None chooses by device. Halved when memory runs out.
 
     Returns
     -------
     values : ndarray
-        (Y, X) the painted class numbers as the smallest unsigned dtype, or (Y * factor, X * factor) in the input's dtype and
-        range (floats as float32).
+        (Y, X) the painted class numbers as the smallest unsigned dtype, or (Y * factor, X * factor) in the input's dtype,
+        range and mean (floats as float32).
     confidence : ndarray or None
         float32, shape of ``values``.
 
@@ -67,15 +77,100 @@ def predict_plane(
     StopRequested
         The listener asked to stop.
     """
+    intensity = usable(generator, plane, intensity)
+    if isinstance(generator.network.head, ClassesHead):
+        return _with_room(lambda side: _classes(generator, plane, intensity, confidence, listener, side),
+                          generator, listener, tile_px)  # fmt: skip
+    answer = restore_unit(generator, plane, intensity, listener=listener, tile_px=tile_px)
+    return in_units_of(plane, answer, intensity, generator.card.factor), None
+
+
+def usable(generator: Generator, plane: np.ndarray, intensity: Intensity | None = None) -> Intensity:
+    """Check that there is something to predict, and return the intensity of the plane, measured when not given."""
     if not generator.has_head:
         raise ModelError(f"'{generator.card.name}' has no classes yet: paint a few strokes and fine-tune it first")
     picture_of(plane).check_size()
-    intensity = intensity or Intensity.measure(plane)
+    return intensity or Intensity.measure(plane)
+
+
+def restore_unit(
+    generator: Generator,
+    plane: np.ndarray,
+    intensity: Intensity,
+    *,
+    strength: float = 1.0,
+    listener: Listener = SILENT,
+    tile_px: int | None = None,
+) -> np.ndarray:
+    """Restore a (Y, X) plane; (Y * factor, X * factor) float32 on the unit scale, with the mean of the plane.
+
+    ``strength`` shows the network the plane with its contrast against the level around divided by that much, so that
+    what it has to judge is weaker or stronger: above 1 less noise stays and more detail goes, below 1 the other
+    way round. A super-resolution is made consistent with its input, see `settle.keep_consistent`.
+    """
+    factor = generator.card.factor
+    answer = np.empty((plane.shape[0] * factor, plane.shape[1] * factor), np.float32)
+
+    def work(tile: Tile) -> None:
+        scaled = intensity.to_scale(plane[tile.outer])
+        unit = intensity.to_unit(plane[tile.outer])
+        around = gaussian_filter(unit, AROUND_PX) if strength != 1 else np.zeros_like(unit)
+        seen = (around + (unit - around) / np.float32(strength)).clip(-1, 3)
+        found = run(generator, seen, tile.keep())[0].float().cpu().numpy() * np.float32(strength)
+        found += _fine(around, tile.keep(factor), factor) * np.float32(1 - strength)
+        # what is brighter or darker than networks are shown stays as it was
+        answer[tile.target(factor)] = found + _fine(scaled - unit, tile.keep(factor), factor)
+
+    _with_room(lambda side: _tiled(generator, plane.shape, work, listener, side), generator, listener, tile_px)
+    keep_level(answer, plane, intensity)
+    if factor > 1:
+        keep_consistent(answer, intensity.to_scale(plane), factor)
+    return answer
+
+
+def in_units_of(plane: np.ndarray, answer: np.ndarray, intensity: Intensity, factor: int) -> np.ndarray:
+    """An answer on the unit scale in the dtype and range of its plane; pixels that were not finite are so again."""
+    values = np.empty(answer.shape, np.float32 if plane.dtype.kind == "f" else plane.dtype)
+    for row in range(0, len(answer), ROWS):
+        values[row : row + ROWS] = intensity.from_unit(answer[row : row + ROWS], plane.dtype)
+    if values.dtype.kind == "f":
+        _keep_not_finite(values, plane, factor)
+    return values
+
+
+def _classes(
+    generator: Generator, plane: np.ndarray, intensity: Intensity, confidence: bool, listener: Listener, tile_px: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    numbers = np.array(generator.card.class_numbers)
+    values = np.empty(plane.shape, np.min_scalar_type(int(numbers.max())))
+    sure = np.empty(plane.shape, np.float32) if confidence else None
+    offsets = offsets_of(generator)
+
+    def work(tile: Tile) -> None:
+        logits = run(generator, intensity.to_unit(plane[tile.outer]), tile.keep()) + offsets  # (K, y, x)
+        values[tile.inner] = numbers[logits.argmax(0).cpu().numpy()]
+        if sure is not None:
+            sure[tile.inner] = logits.softmax(0).amax(0).float().cpu().numpy()
+
+    _tiled(generator, plane.shape, work, listener, tile_px)
+    return values, sure
+
+
+def offsets_of(generator: Generator) -> Tensor | float:
+    """What is added to the logits (K, Y, X) of a segmentation of which one class is never to be missed."""
+    point = generator.card.never_miss
+    if point is None:
+        return 0.0
+    return torch.from_numpy(point.offsets(generator.card.class_numbers)).to(generator.device)[:, None, None]
+
+
+def _with_room(call: Callable[[int], Result], generator: Generator, listener: Listener, tile_px: int | None) -> Result:
+    """Call with the side of the tiles, with smaller ones when there is not enough memory."""
     tile_px = tile_px or TILE_PX[torch.device(generator.device).type]
     while True:
         try:
             with as_memory_error():
-                return _tiled(generator, plane, intensity, confidence, listener, tile_px)
+                return call(tile_px)
         except MemoryError as error:
             if tile_px <= SMALLEST_TILE_PX:
                 raise ComputeError(
@@ -86,34 +181,20 @@ def predict_plane(
 
 
 def _tiled(
-    generator: Generator, plane: np.ndarray, intensity: Intensity, confidence: bool, listener: Listener, tile_px: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    factor, network = generator.card.factor, generator.network
-    shape = plane.shape[0] * factor, plane.shape[1] * factor
-    is_classes = isinstance(network.head, ClassesHead)
-    numbers = generator.card.class_numbers
-    values = np.empty(shape, np.min_scalar_type(max(numbers)) if is_classes else _restored_dtype(plane.dtype))
-    sure = np.empty(shape, np.float32) if confidence else None
-    tiles, began = plan_tiles(plane.shape, tile_px, network.halo_px, network.align_px), time.perf_counter()
+    generator: Generator, shape: tuple[int, int], work: Callable[[Tile], None], listener: Listener, tile_px: int
+) -> None:
+    """Do ``work`` for each tile of a plane, telling of progress and looking for a stop."""
+    network = generator.network
+    tiles, began = plan_tiles(shape, tile_px, network.halo_px, network.align_px), time.perf_counter()
 
-    def work(tile: Tile) -> None:
+    def careful(tile: Tile) -> None:
         if listener.stopped():
             raise StopRequested
-        scaled = intensity.to_scale(plane[tile.outer])
-        unit = intensity.to_unit(plane[tile.outer])
-        answer, tile_sure = _answer(generator, unit, tile.keep(), confidence)
-        if not is_classes:  # what is brighter or darker than networks are shown stays as it was
-            answer = intensity.from_unit(answer + _beyond(scaled - unit, tile.keep(factor), factor), plane.dtype)
-        values[tile.target(factor)] = answer
-        if sure is not None and tile_sure is not None:
-            sure[tile.target(factor)] = tile_sure
+        work(tile)
 
-    for n_done, _ in enumerate(each_tile(work, tiles, generator.device), start=1):
+    for n_done, _ in enumerate(each_tile(careful, tiles, generator.device), start=1):
         seconds = time.perf_counter() - began
         listener.progress(n_done, len(tiles), seconds, seconds * (len(tiles) / n_done - 1), {}, None)
-    if values.dtype.kind == "f" and not is_classes:
-        _keep_not_finite(values, plane, factor)
-    return values, sure
 
 
 def each_tile(work: Callable[[Tile], None], tiles: list[Tile], device: str) -> Iterator[None]:
@@ -128,22 +209,6 @@ def each_tile(work: Callable[[Tile], None], tiles: list[Tile], device: str) -> I
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)  # threads made from now on would else start with 1
-
-
-def _answer(generator: Generator, unit: np.ndarray, box: Box, confidence: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """The network's answer for a box of a tile (Y, X) on the unit scale: classes 1 .. K, or an image on the unit scale."""
-    output = run(generator, unit, box)  # (C, y * factor, x * factor)
-    if isinstance(generator.network.head, ClassesHead):
-        numbers = np.array(generator.card.class_numbers)
-        return numbers[output.argmax(0).cpu().numpy()], output.softmax(0).amax(
-            0
-        ).float().cpu().numpy() if confidence else None
-    answer = output[0].float().cpu().numpy()
-    if not confidence:
-        return answer, None
-    turned = box[0], slice(unit.shape[1] - box[1].stop, unit.shape[1] - box[1].start)
-    mirrored = run(generator, np.ascontiguousarray(unit[:, ::-1]), turned)[0].float().cpu().numpy()[:, ::-1]
-    return answer, np.exp(-np.abs(answer - mirrored) / 0.05).astype(np.float32)
 
 
 def run(generator: Generator, unit: np.ndarray, box: Box | None = None) -> Tensor:
@@ -163,15 +228,11 @@ def pad_to_grid(unit: np.ndarray, align_px: int, device: str) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _beyond(rest: np.ndarray, box: Box, factor: int) -> np.ndarray | float:
-    """What clipping took from a tile, as fine as the answer, for a box of the answer."""
+def _fine(rest: np.ndarray, box: Box, factor: int) -> np.ndarray | float:
+    """What is to be added to the answer for a tile, as fine as the answer, for a box of the answer."""
     if not rest.any():
         return 0.0
     return enlarge(torch.from_numpy(rest)[None, None], factor)[0, 0].numpy()[box]
-
-
-def _restored_dtype(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
-    return np.dtype(np.float32) if dtype.kind == "f" else dtype
 
 
 def _keep_not_finite(values: np.ndarray, plane: np.ndarray, factor: int) -> None:

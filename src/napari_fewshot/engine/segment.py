@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_fewshot.core.job import View
+from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import plan_tiles
+from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import whole
@@ -20,6 +23,7 @@ from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, sample
 from napari_fewshot.engine.patches import recontrasted
 from napari_fewshot.engine.predict import pad_to_grid
+from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN, point_on, ridge
 
 STRENGTHS = (1.0, 0.1, 10.0)  # factors on the learned ridge; strokes held out choose, the first when none can
 JUDGED_PER_CLASS = 300
@@ -35,6 +39,7 @@ class Head:
     weight: Tensor
     bias: Tensor
     score: float | None
+    offsets: Tensor | None = None  # (K,) added to the logits, for a class of which little may be missed
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,8 @@ class OnStrokes:
         self.module.head.requires_grad_(False)
         self.pretrained = [p.detach().clone() for p in network.backbone.parameters()]
         self.seed, self.cache, self.crop_px = seed, cache, CROP_PX
+        self.never_miss: NeverMiss | None = None
+        self.is_tuned, self.base = False, fingerprint(network)
         self.solved: tuple[tuple[float, ...], Head] | None = None
         self._take(painting)
 
@@ -77,7 +84,26 @@ class OnStrokes:
         best = max(range(len(STRENGTHS)), key=lambda i: scores[i] or 0.0)  # the first when none can be judged
         with torch.no_grad():
             weight, bias = solver.solve(self.samples.x, self.samples.y, self.n_classes, STRENGTHS[best])
-        return Head(weight, bias, scores[best])
+            factor = self._calibrate(module, judged, weight, bias, STRENGTHS[best])
+        weight, bias = weight * factor, bias * factor
+        return Head(weight, bias, scores[best], self._offsets(module, weight, STRENGTHS[best]))
+
+    def _offsets(self, module: Network, weight: Tensor, strength: float) -> Tensor | None:
+        """What the wish never to miss a class adds to logits; layers that were trained are asked for fold 0 only."""
+        if self.never_miss is None:
+            return None
+        learn = ridge(solver_of(module), self.samples, self.n_classes, strength, weight)
+        asked = UNSEEN if self.is_tuned or fingerprint(module) != self.base else ALL_FOLDS
+        point = point_on(self.samples, self.painting.classes, learn, self.never_miss, asked)
+        return None if point is None else torch.from_numpy(point.offsets(self.painting.classes)).to(weight.device)
+
+    def _calibrate(self, module: Network, judged: Samples, weight: Tensor, bias: Tensor, strength: float) -> float:
+        """By what a head's scores are multiplied to be as sure as they are right; the answers stay."""
+        solver = solver_of(module)
+        pixels = pixels_around(module, self.painting, self.cache, self.seed)
+        solve = partial(solver.solve, n_classes=self.n_classes, strength=strength)
+        scale = float(solver.log_temperature.exp())
+        return calibrating_factor(solve, judged, pixels, (weight, bias), scale)
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         solver, samples = solver_of(self.module), self.samples
@@ -128,6 +154,8 @@ class OnStrokes:
             looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
             with torch.no_grad():
                 logits = solver_of(module).scores(looks, tile.keep(), head.weight, head.bias)[0]
+            if head.offsets is not None:
+                logits = logits + head.offsets[:, None, None]
             values[tile.inner] = classes[logits.argmax(0).cpu().numpy()]
             if sure is not None:
                 sure[tile.inner] = logits.softmax(0).amax(0).cpu().numpy()

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import napari
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_fewshot.compute.events import Failed, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
+from napari_fewshot.compute.events import Failed, Finished, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.job import Apply, Job
+from napari_fewshot.core.objects import Objects, along_z
 from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.core.restoring import AS_TRAINED, Report, Restoring
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.layers import current_index, spoken, take_picture
+from napari_fewshot.ui.objects import objects_layer, show_measures
 from napari_fewshot.ui.results import (
     Place,
     ResultStack,
@@ -27,6 +30,7 @@ from napari_fewshot.ui.results import (
     confidence_layer,
     corner_of,
     insert_quietly,
+    map_layer,
     provenance,
 )
 from napari_fewshot.ui.work import Work
@@ -51,19 +55,23 @@ class Target:
     is_slice: bool
 
     @classmethod
-    def of_layer(cls, layer: Image, viewer: napari.Viewer, is_slice: bool) -> Target:
+    def of_layer(cls, layer: Image, viewer: napari.Viewer, is_slice: bool, is_objects: bool = False) -> Target:
         picture = take_picture(layer, viewer)
         picture.check_size()
         here = current_index(layer, viewer, picture)
-        every = [here] if is_slice else sorted(picture.plane_indices(), key=lambda i: i != here)
+        every: Sequence[PlaneIndex] = [here]
+        if not is_slice:  # objects go on from slice to slice, so their slices come in order
+            planes = picture.plane_indices()
+            every = along_z(picture, here) if is_objects else sorted(planes, key=lambda i: i != here)
         return cls(picture, Place.of_layer(layer), tuple(every), is_slice)
 
 
 class Landing:
     """The result layers of one target: made with its first plane, filled as planes come."""
 
-    def __init__(self, target: Target, card: ModelCard, about: dict[str, Any]) -> None:
+    def __init__(self, target: Target, card: ModelCard, about: dict[str, Any], is_objects: bool = False) -> None:
         self._target, self._card, self._about = target, card, about
+        self._is_objects = is_objects
         self._stacks: dict[str, ResultStack] = {}
         self.layers: dict[str, Layer] = {}
 
@@ -72,10 +80,18 @@ class Landing:
         self._fill("answer", event.values, event.index, viewer, below)
         if event.confidence is not None:
             self._fill("confidence", event.confidence, event.index, viewer, below)
+        for key, values in event.maps.items():
+            self._fill(key, values, event.index, viewer, self.layers["answer"])
 
     def is_removed(self, viewer: napari.Viewer) -> bool:
         """Whether the user has thrown the answer away."""
         return "answer" in self.layers and self.layers["answer"] not in viewer.layers
+
+    def finish(self, end: Finished) -> None:
+        """Add what comes when all planes are done: the table of objects."""
+        measures = end.details.get("measures")
+        if measures is not None and isinstance(layer := self.layers.get("answer"), Labels):
+            show_measures(layer, measures, self._target.place)
 
     def _fill(self, key: str, values: Any, index: PlaneIndex, viewer: napari.Viewer, below: Layer | None) -> None:
         where = tuple(0 for _ in index) if self._target.is_slice else self._target.picture.result_index(index)
@@ -94,10 +110,14 @@ class Landing:
         factor = max(1, round(stack.array.shape[-1] / picture.plane_shape[1]))
         transform = place.over(corner_of(picture, self._target.indices[0] if self._target.is_slice else None), factor)
         name = f"{place.name} {self._card.name}"
-        if key == "answer":
+        if self._is_objects and key == "answer":
+            layer = objects_layer(stack.array, f"{name} objects", transform, self._about)
+        elif key == "answer":
             layer = answer_layer(stack.array, name, self._card, place, transform, self._about)
-        else:
+        elif key == "confidence":
             layer = confidence_layer(stack.array, f"{name} confidence", transform, self._about)
+        else:
+            layer = map_layer(stack.array, f"{name} {key}", key, place, transform, self._about)
         stack.belongs_to(layer)
         return layer
 
@@ -118,8 +138,12 @@ class Applier(QObject):
         self._n_done = self._n_planes = 0
         self._skipped: list[str] = []
         self._confidence = False
+        self._objects: Objects | None = None
         self._card: ModelCard | None = None
         self._below: Layer | None = None
+        self._restoring = AS_TRAINED
+        self._first: ModelCard | None = None  # restores before the model sees a plane
+        self._report: Report | None = None  # of the last plane
         self.work: Work | None = None
 
     @property
@@ -127,9 +151,18 @@ class Applier(QObject):
         return self.work is not None and self.work.is_running
 
     def apply(
-        self, layers: Sequence[Image], is_slice: bool, card: ModelCard, confidence: bool, below: Layer | None
+        self,
+        layers: Sequence[Image],
+        is_slice: bool,
+        card: ModelCard,
+        confidence: bool,
+        below: Layer | None,
+        objects: Objects | None = None,
+        restoring: Restoring | None = None,
+        first: ModelCard | None = None,
     ) -> None:
         """Apply a model to layers; the reason is told when that cannot be."""
+        self._objects = objects if TASKS[card.task].needs_strokes else None
         if self.is_running:
             self.said.emit("a model is being applied already: stop that first", False)
             return
@@ -144,6 +177,9 @@ class Applier(QObject):
         self._queue = deque(t for t in targets if t is not None)
         self._n_done, self._n_planes = 0, sum(len(t.indices) for t in self._queue)
         self._card, self._confidence, self._below = card, confidence, below
+        is_classes = TASKS[card.task].needs_strokes
+        self._restoring = AS_TRAINED if restoring is None or is_classes else restoring
+        self._first, self._report = first if is_classes else None, None
         self._next()
 
     def stop(self) -> None:
@@ -154,7 +190,7 @@ class Applier(QObject):
 
     def _take_target(self, layer: Image, is_slice: bool, may_skip: bool) -> Target | None:
         try:
-            return Target.of_layer(layer, self._viewer, is_slice)
+            return Target.of_layer(layer, self._viewer, is_slice, self._objects is not None)
         except PictureError as error:
             if not may_skip:
                 raise
@@ -166,15 +202,23 @@ class Applier(QObject):
         if not self._queue:
             skipped, self._skipped = self._skipped, []
             sentence = f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes"
-            self.ended.emit("; ".join([sentence, *_first_few(skipped)]), bool(skipped))
+            told = [] if self._report is None else [self._report.spoken()]
+            self.ended.emit("; ".join([sentence, *told, *_first_few(skipped)]), bool(skipped))
             return
         target = self._queue.popleft()
-        parameters = {
+        parameters: dict[str, Any] = {
             "confidence": self._confidence,
             "planes": len(target.indices),
             "scope": SLICE if target.is_slice else LAYER,
         }
-        landing = Landing(target, self._card, provenance(self._card, target.place.name, parameters))
+        if not TASKS[self._card.task].needs_strokes:
+            parameters["restoring"] = asdict(self._restoring)
+        if self._first is not None:
+            parameters["first"] = {"name": self._first.name, "id": self._first.id}
+        if self._objects is not None:
+            parameters["objects"] = asdict(self._objects)
+        about = provenance(self._card, target.place.name, parameters)
+        landing = Landing(target, self._card, about, self._objects is not None)
         work = self.work = self._bridge.submit(
             partial(self._make_job, target), f"applying {self._card.name} to {spoken(target.picture)}"
         )
@@ -182,12 +226,15 @@ class Applier(QObject):
         work.plane_left_out.connect(self._on_work_plane_left_out)
         work.progressed.connect(self._on_work_progressed)
         work.noted.connect(lambda message: self.said.emit(message, False))
-        work.ended.connect(self._on_work_ended)
+        work.ended.connect(partial(self._on_work_ended, landing))
         self.started.emit(work)
 
     def _make_job(self, target: Target) -> Job:
         assert self._card is not None
-        return Apply(self._bridge.models.read(self._card.name), target.picture, target.indices, self._confidence)
+        model = self._bridge.models.read(self._card.name)
+        planes, objects, restoring = target.indices, self._objects, self._restoring
+        first = None if self._first is None else self._bridge.models.read(self._first.name)
+        return Apply(model, target.picture, planes, self._confidence, objects=objects, restoring=restoring, first=first)
 
     def _on_work_plane_done(self, work: Work, landing: Landing, event: PlaneDone) -> None:
         if landing.is_removed(self._viewer):
@@ -202,6 +249,7 @@ class Applier(QObject):
             self.said.emit(str(error), True)
             return
         self._n_done += 1
+        self._report = event.report or self._report
         self.progressed.emit(self._n_done, self._n_planes, None)
         if is_first:
             self.landed.emit(landing.layers["answer"])
@@ -213,7 +261,9 @@ class Applier(QObject):
     def _on_work_progressed(self, event: Progress) -> None:
         self.progressed.emit(self._n_done, self._n_planes, event.seconds_left)
 
-    def _on_work_ended(self, end: object) -> None:
+    def _on_work_ended(self, landing: Landing, end: object) -> None:
+        if isinstance(end, Finished):
+            landing.finish(end)
         if isinstance(end, Failed) and end.message in self._skipped:  # no plane of it can be used; others may
             self._next()
         elif isinstance(end, Failed | Lost):

@@ -124,6 +124,41 @@ def plan_region(layer: Image, viewer: napari.Viewer, picture: Picture) -> Region
     return Region(picture, current_index(layer, viewer, picture), (box[0], box[1]))
 
 
+def show_plane(layer: Layer, viewer: napari.Viewer, index: PlaneIndex) -> None:
+    """Move the sliders to a plane of a layer's picture."""
+    world = layer.data_to_world((*index, 0.0, 0.0))
+    first = viewer.dims.ndim - layer.ndim
+    axes = [axis for axis in range(len(index)) if first + axis not in viewer.dims.displayed]
+    viewer.dims.set_point([first + axis for axis in axes], [float(world[axis]) for axis in axes])
+
+
+def show_box(layer: Layer, viewer: napari.Viewer, picture: Picture, index: PlaneIndex, box: Box) -> None:
+    """Move sliders and camera to a box of a plane; zoom only where it would be lost in the view or not fit into it."""
+    show_plane(layer, viewer, index)
+    low, high = _visible_bounds(layer, viewer, picture.plane_shape)
+    first = viewer.dims.ndim - layer.ndim
+    if viewer.dims.ndisplay != 2 or set(viewer.dims.displayed) != {first + layer.ndim - 2, first + layer.ndim - 1}:
+        return
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera  # napari >= 0.9, before
+    world = layer.data_to_world((*index, *((s.start + s.stop - 1) / 2 for s in box)))
+    visible_px = min(float(b) - float(a) for a, b in zip(low, high, strict=True))
+    wanted_px = max(s.stop - s.start for s in box)
+    if not 1.5 <= visible_px / wanted_px <= 5:
+        camera.zoom *= visible_px / (3 * wanted_px)
+    camera.center = (0.0, float(world[-2]), float(world[-1]))
+
+
+def copy_painted(source: Labels, target: Labels, picture: Picture) -> None:
+    """Write all that is painted on a strokes layer into a labels layer over the same picture."""
+    painted, array = array_of(source), array_of(target)
+    for index in picture.plane_indices():
+        where = picture.result_index(index)
+        plane = np.asarray(painted[where if tuple(painted.shape) == picture.shape else index])
+        if plane.any():
+            array[where] = np.where(plane > 0, plane, np.asarray(array[where]))
+    target.refresh(extent=False)
+
+
 class PlaneReader:
     """Reads planes of one picture away from the GUI thread, measuring each plane's intensity only once."""
 

@@ -176,6 +176,16 @@ def confidence_layer(data: Any, name: str, transform: dict[str, Any], about: dic
     )  # fmt: skip
 
 
+def map_layer(data: Any, name: str, key: str, place: Place, transform: dict[str, Any], about: dict[str, Any]) -> Layer:
+    """What is told beside an answer, in the image's units: ``uncertainty``, ``background``, ``residual``, what was restored first."""
+    first = np.asarray(data[(0,) * (data.ndim - 2)])
+    low, high = (float(v) for v in np.percentile(first, [0.5, 99.5]))
+    low = 0.0 if key == "uncertainty" else low
+    look = {"colormap": "magma" if key == "uncertainty" else "gray", "contrast_limits": (low, max(high, low + 1e-6))}
+    metadata = {METADATA: {**about, "is_confidence": True}}
+    return Image(data, name=name, rgb=False, multiscale=False, visible=False, metadata=metadata, **look, **transform)
+
+
 def insert_quietly(viewer: napari.Viewer, layer: Layer, below: Layer | None) -> None:
     """Add a layer under ``below``, or on top; what was selected, such as a brush, stays selected."""
     active, selected = viewer.layers.selection.active, set(viewer.layers.selection)

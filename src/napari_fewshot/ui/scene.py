@@ -11,7 +11,9 @@ from napari.layers import Image, Labels
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.job import Budget
+from napari_fewshot.core.objects import painted_objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
@@ -36,6 +38,8 @@ class Params:
     budget: Budget = Budget()
     seed: int = 0
     confidence: bool = False
+    paints_objects: bool = False
+    restoring: Restoring = AS_TRAINED
 
 
 @dataclass(eq=False)
@@ -49,12 +53,20 @@ class Scene:
     card: ModelCard  # with the classes of the strokes layer: what previews are coloured by
     region: Region
     painted: PaintedPlanes | None = None
+    paints_objects: bool = False
+    _as_painted: Painting | None = None  # what `_as_classes` was made of
+    _as_classes: Painting | None = None
 
     def take_painting(self) -> Painting:
-        """All strokes of the job, off the GUI thread; see `PaintedPlanes.take`."""
+        """All strokes of the job, off the GUI thread, the very same object while nothing changes; see `PaintedPlanes.take`."""
         if self.painted is None:
             raise StrokesError("there is no strokes layer: press 'New strokes layer' and paint at least two classes")
-        return self.painted.take(self.reader, tuple(c.name for c in self.card.classes))
+        painting = self.painted.take(self.reader, tuple(c.name for c in self.card.classes))
+        if not self.paints_objects:
+            return painting
+        if self._as_classes is None or self._as_painted is not painting:
+            self._as_painted, self._as_classes = painting, painted_objects(painting)
+        return self._as_classes
 
     def renew_classes(self) -> None:
         """Name and colour the classes as the strokes layer does now."""
@@ -91,14 +103,15 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
         check_target(params.target, picture, card.factor)
     is_same = old is not None and same_array(image, old.picture.data) and old.picture.channel == picture.channel
     reader = old.reader if old is not None and is_same else PlaneReader(picture)
-    return Scene(image, picture, Place.of_layer(image), reader, card, plan_region(image, viewer, picture))
+    region = plan_region(image, viewer, picture)
+    return Scene(image, picture, Place.of_layer(image), reader, card, region, paints_objects=params.paints_objects)
 
 
 def check_target(target: Image, picture: Picture, factor: int) -> None:
     """Raise PictureError when a target image does not show the same field as ``picture``, ``factor`` times as fine."""
     shape = tuple(array_of(target).shape[: target.ndim])
     wanted = (*picture.shape[:-2], *(n * factor for n in picture.plane_shape))
-    if shape != wanted or getattr(target, "rgb", False):
+    if shape not in (wanted, wanted[-2:]) or getattr(target, "rgb", False):
         raise PictureError(
             f"the target '{target.name}' has shape {shape}, '{picture.name}' needs {wanted}: choose another target, "
             "or 'none' to adapt to the image alone"
@@ -106,16 +119,32 @@ def check_target(target: Image, picture: Picture, factor: int) -> None:
 
 
 def take_pairs(region: Region, target: object, factor: int) -> tuple[tuple[np.ndarray, np.ndarray | None], ...]:
-    """(Y, X) planes to learn a restoration from: the one on display and a few spread over the stack, with their targets."""
+    """(Y, X) planes to learn a restoration from: the one on display and a few of the stack, with their targets.
+
+    A target of one plane, such as the mean of a series, is that of all planes. Without a target the planes are neighbours,
+    two by two: where they show the same scene, each is an answer to the other.
+    """
     picture = region.picture
     box = tuple(_middle(s, n) for s, n in zip(region.box, picture.plane_shape, strict=True))
     fine = tuple(slice(s.start * factor, s.stop * factor) for s in box)
     pairs: list[tuple[np.ndarray, np.ndarray | None]] = []
-    for index in _spread(picture, region.index):
+    indices = _spread(picture, region.index)
+    for index in indices if target is not None else _neighbours(picture, indices[: N_PAIRS // 2]):
         plane = picture.take_plane(index, (box[0], box[1]))
-        where = (*picture.result_index(index), *fine)
+        where = fine if getattr(target, "ndim", 2) == 2 else (*picture.result_index(index), *fine)
         pairs.append((plane, None if target is None else np.asarray(target[where])))  # type: ignore[index]
     return tuple(pairs)
+
+
+def _neighbours(picture: Picture, indices: list[PlaneIndex]) -> list[PlaneIndex]:
+    """Each plane followed by its neighbour along the last leading axis, where there is one; none twice."""
+    every = list(picture.plane_indices())
+    found: list[PlaneIndex] = []
+    for index in indices:
+        at = every.index(index)
+        beside = every[at + 1] if at + 1 < len(every) and every[at + 1][:-1] == index[:-1] else every[max(at - 1, 0)]
+        found += [i for i in (index, beside) if i not in found]
+    return found
 
 
 def _spread(picture: Picture, index: PlaneIndex) -> list[PlaneIndex]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +19,7 @@ from napari_fewshot.core.picture import Picture
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.ahead import Lookout
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.layers import Region, array_of, plan_region, spoken
 from napari_fewshot.ui.models import NotSavedError
@@ -52,6 +54,7 @@ class Trainer(QObject):
         self._is_live = self._again = False
         self._last: tuple[Params, ModelFile] | None = None
         self._sent: object = None
+        self._lookout = Lookout(bridge)
         self._strokes_timer = QTimer(self, singleShot=True, interval=15)
         self._strokes_timer.timeout.connect(self._on_strokes_settled)
         self._view_timer = QTimer(self, singleShot=True, interval=SETTLE_MS)
@@ -120,6 +123,11 @@ class Trainer(QObject):
             self._scene.renew_classes()
             self.preview.colour(self._scene.card.classes)
 
+    def renew_look(self) -> None:
+        """Show the preview of Live with what the form says now."""
+        if self._is_live and not self.is_training:
+            self.refit()
+
     def refit(self) -> None:
         """Fit the head to all strokes and renew the preview, or renew the preview alone for a restoration."""
         if self.live_work is not None and self.live_work.is_running:
@@ -187,7 +195,8 @@ class Trainer(QObject):
         region = scene.region
         seen = Picture(region.take_pixels(), "YX", scene.place.name)
         intensity = scene.reader.take_intensity(region.index)  # that of the whole plane, as when it is applied
-        return Apply(self._bridge.models.read(params.model), seen, ((),), params.confidence, intensity)
+        how = replace(params.restoring, background=False)
+        return Apply(self._bridge.models.read(params.model), seen, ((),), False, intensity, restoring=how)
 
     def _take_new_painting(self, scene: Scene) -> Painting | None:
         painting = scene.take_painting()
@@ -257,6 +266,17 @@ class Trainer(QObject):
                 self._bridge.send(self.work, Painting, partial(self._take_new_painting, scene))
         elif self._is_live and TASKS[self._read().task].needs_strokes:
             self._bridge.call(self._has_new_strokes, self._on_strokes_compared)
+        else:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """After a stroke the click is coming; what cannot be looked at it will say."""
+        params = self._read()
+        if TASKS[params.task].needs_strokes:
+            with suppress(FewshotError):
+                card = self._bridge.models.card(params.model)
+                self._scene = self._take_scene(params, card)
+                self._lookout.look(card, self._scene)
 
     def _has_new_strokes(self) -> bool:
         scene = self._scene

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_fewshot.compute.events import End, Event, Failed, Note, PlaneDone, PlaneLeftOut, Preview, Progress
+from napari_fewshot.compute.events import End, Event, Failed, Note, PlaneDone, PlaneLeftOut, Preview, Progress, Surveyed
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.shelf import ModelFile
 
@@ -22,6 +22,7 @@ class Work(QObject):
     previewed = Signal(object)  # Preview
     plane_done = Signal(object)  # PlaneDone
     plane_left_out = Signal(object)  # PlaneLeftOut
+    surveyed = Signal(object)  # Surveyed
     noted = Signal(str)
     ended = Signal(object)  # End
     versioned = Signal(object, object)  # ModelCard or None, and why it could not be saved or None; after `ended`
@@ -47,6 +48,8 @@ class Work(QObject):
             self.plane_done.emit(event)
         elif isinstance(event, PlaneLeftOut):
             self.plane_left_out.emit(event)
+        elif isinstance(event, Surveyed):
+            self.surveyed.emit(event)
         elif isinstance(event, Note):
             self.noted.emit(event.message)
         elif isinstance(event, End):

@@ -30,13 +30,32 @@ class ApplyForm(QWidget):
             "Adds a layer that tells, from 0 to 1, how sure the model is of each pixel; to previews too.",
         )  # fmt: skip
         self.confidence.setChecked(confidence)
+        self.denoise_first = named(
+            QCheckBox("denoise first"), "denoise_first", "Denoise first",
+            "Restores each image with the newest denoising model before the current model sees it: "
+            "for models that were fine-tuned on denoised images.",
+        )  # fmt: skip
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setColumnStretch(1, 1)
         grid.addWidget(caption("Apply to", self.scope), 0, 0)
         grid.addWidget(self.scope, 0, 1)
         grid.addWidget(self.apply, 0, 2)
+        grid.addWidget(self.denoise_first, 1, 0)
         grid.addWidget(self.confidence, 1, 1, 1, 2)
+
+    def name_doubts(self, is_classes: bool) -> None:
+        """A segmentation is sure of a class to some degree and may be denoised first; a restoration may be off by so much."""
+        self.denoise_first.setVisible(is_classes)
+        self.confidence.setText("with a confidence layer" if is_classes else "with an uncertainty layer")
+        hint = (
+            "Adds a layer that tells, from 0 to 1, how sure the model is of each pixel; to previews too."
+            if is_classes
+            else "Adds a layer that tells how far each pixel may be off: one standard deviation, in the image's units. "
+            "Takes five times as long."
+        )
+        self.confidence.setToolTip(f"<p>{hint}</p>")
+        self.confidence.setAccessibleDescription(hint)
 
     @property
     def scope_key(self) -> str:

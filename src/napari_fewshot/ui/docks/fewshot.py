@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from napari.layers import Labels
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFileDialog, QShortcut, QTabWidget, QVBoxLayout, QWidget
@@ -16,19 +17,25 @@ from napari_fewshot.core.errors import FewshotError, PictureError
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.applying import FOLDER, SLICE, Applier, check_model, layers_of_scope
 from napari_fewshot.ui.bridge import bridge_for
-from napari_fewshot.ui.classes import new_strokes_layer
+from napari_fewshot.ui.classes import classes_of, new_strokes_layer
 from napari_fewshot.ui.docks.apply_form import ApplyForm
 from napari_fewshot.ui.docks.compute_choice import ComputeChoice
 from napari_fewshot.ui.docks.data_form import DataForm
 from napari_fewshot.ui.docks.fields import named
+from napari_fewshot.ui.docks.guide import GuidePanel
+from napari_fewshot.ui.docks.judge import JudgePanel
+from napari_fewshot.ui.docks.objects_form import ObjectsForm
 from napari_fewshot.ui.docks.pages import page_of
 from napari_fewshot.ui.docks.status_line import StatusLine
 from napari_fewshot.ui.docks.train_form import TrainForm
+from napari_fewshot.ui.docks.trust import TrustForm
+from napari_fewshot.ui.docks.trust_desk import TrustDesk
 from napari_fewshot.ui.docks.versions import VersionsPanel
 from napari_fewshot.ui.docks.window import (
     APPLY_KEYS,
     FINE_TUNE_KEYS,
     NEXT_CLASS_KEYS,
+    NEXT_PLACE_KEYS,
     STOP_KEYS,
     WindowWatch,
     add_shortcuts,
@@ -70,15 +77,22 @@ class FewshotDock(QWidget):
         self._computer = ComputeChoice(self.data, self._bridge, self)
         self.train = TrainForm(self._preferences.seconds)
         self.apply = ApplyForm(self._preferences.confidence)
+        self.objects = ObjectsForm(self.apply)
+        self.trust = TrustForm()
+        self._desk = TrustDesk(self._viewer, self._bridge, self.trust, self._read_form)
         self.versions = VersionsPanel(self._bridge.models)
+        self.judge = JudgePanel(self._viewer, self._bridge, self._read_form)
+        self.guide = GuidePanel(self._viewer, self._bridge, self._read_form)
         self.status = StatusLine()
 
     def _lay_out(self) -> None:
         self.setObjectName("fewshot_dock")
         self.setMinimumWidth(330)
         tabs = self._tabs = named(QTabWidget(), "pages", "Pages", "Working, and the versions it has led to.")
-        tabs.addTab(page_of({self.data: 0, self.train: 1, self.apply: 0}), "Fine-tune and apply")
+        tabs.addTab(page_of({self.data: 0, self.train: 1, self.trust: 0, self.apply: 0}), "Fine-tune and apply")
+        tabs.addTab(page_of({self.guide: 1}), "Where next")
         tabs.addTab(self.versions, "Versions")
+        tabs.addTab(page_of({self.judge: 1}), "Judge")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(tabs, 1)
@@ -88,15 +102,31 @@ class FewshotDock(QWidget):
         self.data.new_strokes_wanted.connect(self._on_new_strokes_wanted)
         self.data.labels_layer.layer_changed.connect(self._trainer.follow)
         self.data.classes.classes_changed.connect(self._trainer.renew_classes)
+        shown = (self.data.model_changed, self.data.classes.classes_changed, self.data.labels_layer.layer_changed)
+        for changed in shown:
+            changed.connect(self._show_classes_of_objects)
         self.data.task_changed.connect(self._on_task_changed)
+        for changed in (self.data.model_changed, self.data.image_layer.layer_changed):
+            changed.connect(self._desk.look_at_spectrum)
         self.data.model_changed.connect(self._on_model_changed)
         self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
         self.train.resume_wanted.connect(self._trainer.resume)
         self.train.stop_wanted.connect(self._on_stop_wanted)
         self.train.live_toggled.connect(self._on_live_toggled)
         self.apply.apply_wanted.connect(self._on_apply_wanted)
+        self.trust.strength_changed.connect(self._trainer.renew_look)
+        self._desk.started.connect(self._on_desk_started)
+        self._desk.ended.connect(self._on_desk_ended)
         self.versions.chosen.connect(self._on_version_chosen)
         self.versions.changed.connect(self.data.refresh_models)
+        self.judge.judging.kept.connect(self._on_version_chosen)
+        self.judge.judging.started.connect(self._on_applier_started)
+        self.judge.judging.judged.connect(lambda verdicts: self._trainer.preview.remove())
+        self.judge.judging.ended.connect(self._show_state)
+        self.guide.guiding.started.connect(self._on_applier_started)
+        self.guide.guiding.progressed.connect(self.train.show_planes)
+        self.guide.guiding.ended.connect(self._on_guiding_ended)
+        self.guide.strokes_accepted.connect(self._on_strokes_accepted)
         self._trainer.started.connect(self._on_trainer_started)
         self._trainer.ended.connect(self._on_trainer_ended)
         self._trainer.saved.connect(self._on_trainer_saved)
@@ -105,7 +135,8 @@ class FewshotDock(QWidget):
             applier.progressed.connect(self.train.show_planes)
             applier.ended.connect(self._on_applier_ended)
         self._applier.landed.connect(lambda layer: self._trainer.preview.remove())
-        for speaker in (self._trainer, self._applier, self._folder, self._computer, self.versions):
+        speakers = (self._trainer, self._applier, self._folder, self._computer, self.versions, self.judge.judging)
+        for speaker in (*speakers, self._desk, self.guide.guiding):
             speaker.said.connect(self.say)
         for parting in (self._computer.moving, self._bridge.closing):
             parting.connect(self._on_worker_parting)
@@ -135,6 +166,7 @@ class FewshotDock(QWidget):
                 STOP_KEYS: self.train.stop.click,
                 APPLY_KEYS: self.apply.apply.click,
                 NEXT_CLASS_KEYS: self.data.classes.next_class,
+                NEXT_PLACE_KEYS: self.guide.next.click,
             },
         )
 
@@ -155,13 +187,19 @@ class FewshotDock(QWidget):
             budget=self.train.budget,
             seed=self._preferences.seed,
             confidence=self.apply.confidence.isChecked(),
+            paints_objects=self.objects.paints_objects,
+            restoring=self.trust.restoring(),
         )
 
     def _show_state(self) -> None:
         is_training = self._trainer.is_training
-        is_busy = is_training or self._applier.is_running or self._folder.is_running
+        is_busy = is_training or self._applier.is_running or self._folder.is_running or self.judge.is_running
+        is_busy = is_busy or self.guide.is_running
+        is_busy = is_busy or self._desk.is_running
+        self.trust.show_alternatives.setEnabled(not is_busy)
         self.train.fine_tune.setEnabled(not is_busy)
         self.apply.apply.setEnabled(not is_busy)
+        self.guide.set_busy(is_busy)
         self.train.stop.setEnabled(is_busy or self.train.live.isChecked())
         self.train.resume.setEnabled(not is_busy and self._trainer.can_resume)
         self.data.compute.setEnabled(not is_busy)
@@ -187,6 +225,9 @@ class FewshotDock(QWidget):
         self.train.live.setChecked(False)  # what Live has learned becomes a version
 
     def _on_task_changed(self, task: str) -> None:
+        self.objects.setVisible(TASKS[task].needs_strokes)
+        self.trust.setVisible(not TASKS[task].needs_strokes)
+        self.apply.name_doubts(TASKS[task].needs_strokes)
         self.train.live.setChecked(False)
         self.train.score_name = "held-out IoU" if TASKS[task].needs_strokes else "error removed"
         if self._trainer.is_training:
@@ -196,6 +237,23 @@ class FewshotDock(QWidget):
         if not self._trainer.is_training and name:
             self.train.show_card(self._bridge.models.card(name))
 
+    def _show_classes_of_objects(self, *what: object) -> None:
+        """Offer what the current model answers, or will answer when it has learned from the strokes."""
+        name, labels = self.data.model_name, self.data.labels_layer.layer
+        card = self._bridge.models.card(name) if name else None
+        if card is not None and card.classes:
+            self.objects.show_classes({k: card.classes[k - 1].name for k in card.class_numbers})
+        elif labels is not None:
+            self.objects.show_classes({k: c.name for k, c in enumerate(classes_of(labels), 1)})
+
+    def _on_desk_started(self, work: Work) -> None:
+        self._trainer.preview.remove()
+        self._on_applier_started(work)
+
+    def _on_desk_ended(self) -> None:
+        self.train.show_idle()
+        self._show_state()
+
     def _on_live_toggled(self, is_live: bool) -> None:
         self._trainer.set_live(is_live)
         self._show_state()
@@ -203,7 +261,8 @@ class FewshotDock(QWidget):
     def _on_stop_wanted(self) -> None:
         self.say("stopping…" if self._bridge.is_busy else "stopped")
         self.train.live.setChecked(False)
-        for running in (self._trainer, self._applier, self._folder):
+        panels = (self.judge.judging, self._desk, self.guide.guiding)
+        for running in (self._trainer, self._applier, self._folder, *panels):
             running.stop()
 
     def _on_apply_wanted(self) -> None:
@@ -224,7 +283,10 @@ class FewshotDock(QWidget):
             self.say(str(error), True)
             return
         self.train.live.setChecked(False)
-        self._applier.apply(layers, scope == SLICE, card, self.apply.confidence.isChecked(), below)
+        objects = self.objects.objects(card)
+        is_sure, restoring = self.apply.confidence.isChecked(), self.trust.restoring()
+        first = self._bridge.models.of_task("denoise")[-1] if self.apply.denoise_first.isChecked() else None
+        self._applier.apply(layers, scope == SLICE, card, is_sure, below, objects, restoring, first)
         self._show_state()
 
     def _apply_to_folder(self, model: str) -> None:
@@ -269,6 +331,15 @@ class FewshotDock(QWidget):
         self.train.show_idle()
         self.say(sentence, is_failure)
         self._show_state()
+
+    def _on_guiding_ended(self) -> None:
+        self.train.show_idle()
+        self._show_state()
+
+    def _on_strokes_accepted(self, labels: Labels) -> None:
+        self._trainer.follow(labels)
+        self.data.labels_layer.layer = labels
+        self.say(f"'{labels.name}' is what is learned from now; choose your own strokes layer to go back")
 
     def _on_bridge_busy_changed(self, is_busy: bool) -> None:
         self._show_state()

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox, QShortcut, QWidget
 from napari_fewshot.ui.bridge import Bridge
 
 FINE_TUNE_KEYS, STOP_KEYS, APPLY_KEYS, NEXT_CLASS_KEYS = "Ctrl+Shift+F", "Ctrl+Shift+X", "Ctrl+Shift+A", "N"
+NEXT_PLACE_KEYS = "Ctrl+Shift+N"
 
 
 class WindowWatch(QObject):

@@ -1,0 +1,98 @@
+"""Tables, plots and crops of `restoration.py`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TITLES = {"denoise": "Denoising", "superres": "Super-resolution", "background": "Noise and background removal"}
+CROPS = ("input", "bicubic", "BM3D (oracle)", "BM3D + bicubic (oracle)", "BM3D + rolling ball (oracle)",
+         "ours, zero-shot", "ours, 10 s", "ours, 60 s")  # fmt: skip
+CROP_PX = 128
+Rows = list[dict[str, Any]]
+
+
+def report(rows: Rows) -> str:
+    """Markdown tables: each task by set and by dose, times, and trust."""
+    out = ["# Restoration: figures", ""]
+    for task, title in TITLES.items():
+        mine = [r for r in rows if r["task"] == task]
+        if not mine:
+            continue
+        out += [f"## {title}", ""]
+        for value, digits in (("PSNR", 2), ("SSIM", 3), ("measurement error %", 2)):
+            out += [f"### {value}", "", table(mine, "set", value, digits), ""]
+        out += ["### PSNR by dose (electrons a pixel at grey level 1)", "", table(mine, "dose", "PSNR", 2), ""]
+        out += ["### Seconds a megapixel", "", table(mine, "set", "s/Mpx", 2), ""]
+    trust = [r for r in rows if "structure" in r]
+    if trust:
+        out += ["## Trust, all methods of ours", ""]
+        for value, digits in (("coverage of 90 %", 3), ("correlation", 2), ("within", 3), ("structure", 3), ("mean shift %", 3)):  # fmt: skip
+            known = [r for r in trust if value in r]
+            out += [f"### {value}", "", table(known, "set", value, digits), ""] if known else []
+    return "\n".join(out) + "\n"
+
+
+def table(rows: Rows, by: str, value: str, digits: int) -> str:
+    """Sets or doses down, methods across, then the mean of the lines, for methods that did every line."""
+    cells: dict[tuple[Any, str], list[float]] = defaultdict(list)
+    for row in rows:
+        cells[row[by], row["method"]].append(row[value])
+    lines, methods = sorted({r[by] for r in rows}), list(dict.fromkeys(r["method"] for r in rows))
+    mean = {key: float(np.mean(values)) for key, values in cells.items()}
+    show = lambda v: "-" if v is None else f"{v:.{digits}f}"  # noqa: E731
+    out = [f"| {by} | " + " | ".join(methods) + " |", "| --- |" + " ---: |" * len(methods)]
+    out += [f"| {line} | " + " | ".join(show(mean.get((line, m))) for m in methods) + " |" for line in lines]
+    whole = [
+        float(np.mean([mean[a, m] for a in lines])) if all((a, m) in mean for a in lines) else None for m in methods
+    ]
+    return "\n".join([*out, f"| **mean** | {' | '.join(map(show, whole))} |"])
+
+
+def figures(rows: Rows, shown: dict[str, Any], folder: Path) -> str:
+    """Plot PSNR against dose and seconds, lay crops side by side; markdown that shows them."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    out = ["## Plots", ""]
+    for task, title in TITLES.items():
+        mine = [r for r in rows if r["task"] == task]
+        if not mine:
+            continue
+        figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+        for method in dict.fromkeys(r["method"] for r in mine):
+            of = [r for r in mine if r["method"] == method]
+            doses = sorted({r["dose"] for r in of})
+            line = axes[0].plot(
+                doses, [np.mean([r["PSNR"] for r in of if r["dose"] == d]) for d in doses], "o-", label=method
+            )
+            axes[1].plot(
+                np.median([r["s/Mpx"] for r in of]), np.mean([r["PSNR"] for r in of]), "o", color=line[0].get_color()
+            )
+        for axis, label in zip(axes, ("dose, electrons a pixel", "seconds a megapixel"), strict=True):
+            axis.set(xlabel=label, ylabel="PSNR, dB", xscale="log")
+        axes[0].legend(fontsize=6)
+        figure.suptitle(title)
+        figure.savefig(folder / "figures" / f"restoration-{task}.png", dpi=110)
+        plt.close(figure)
+        out += [f"![{title}](figures/restoration-{task}.png)", ""]
+    out += ["## Side by side", "", "The middle of one image of each set; from the left as named.", ""]
+    for name, (case, answers) in shown.items():
+        pictures = {**answers, "target": case.wanted}
+        figure, axes = plt.subplots(1, len(pictures), figsize=(2.1 * len(pictures), 2.4), layout="constrained")
+        low, high = np.percentile(case.wanted, [0.5, 99.5])
+        for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+            y, x = ((n - CROP_PX) // 2 for n in picture.shape)
+            axis.imshow(picture[y : y + CROP_PX, x : x + CROP_PX], cmap="gray", vmin=low, vmax=high)
+            axis.set_title(title, fontsize=7)
+            axis.axis("off")
+        figure.savefig(folder / "figures" / f"restoration-{name}.png", dpi=110)
+        plt.close(figure)
+        out += [f"**{name}** ({case.file})", "", f"![{name}](figures/restoration-{name}.png)", ""]
+    return "\n".join(out)

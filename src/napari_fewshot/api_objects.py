@@ -1,0 +1,80 @@
+"""The public function that turns classes into objects: arrays in, ids and a table out. Loads no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_fewshot.core.errors import FewshotError, PictureError
+from napari_fewshot.core.measures import Columns, Grid, Measures
+from napari_fewshot.core.objects import OBJECT, SPLIT, Linker, Objects, split_index
+from napari_fewshot.core.picture import picture_of
+
+
+def objects(
+    labels: Any,
+    class_number: int = OBJECT,
+    *,
+    image: Any = None,
+    split: float = SPLIT,
+    smallest_px: int = 1,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    unit: str = "px",
+) -> tuple[np.ndarray, Columns]:
+    """Tell the objects of one class apart, with ids that go on along Z, and measure them.
+
+    Planes are taken one after the other, so ``labels`` and ``image`` may be lazy arrays.
+
+    Parameters
+    ----------
+    labels : array
+        (Y, X), (Z, Y, X) or with T and C in front: class numbers, as `predict` answers.
+    class_number : int
+        The class whose objects are wanted.
+    image : array, optional
+        Of the same shape, for the mean brightness of each object.
+    split : float
+        0 cuts nothing apart that touches, 1 cuts at every neck; see `napari_fewshot.core.objects.Objects`.
+    smallest_px : int
+        Smaller outlines are specks and left out.
+    spacing : tuple of float
+        Size of a pixel along Z, Y and X in ``unit``; 1 along Z for single planes.
+    unit : str
+        Such as ``"nm"``; sizes and lengths come in it too.
+
+    Returns
+    -------
+    ids : ndarray
+        int32, shape of ``labels``; 0 where there is no object.
+    table : dict of str to ndarray
+        One row an object, ``index`` is its id; columns are named as `skimage.measure.regionprops_table` does.
+
+    Raises
+    ------
+    FewshotError
+        The image has another shape, or ``split`` is not between 0 and 1.
+    """
+    from napari_fewshot.engine.objects import separate
+
+    wanted, picture = _checked(Objects(class_number, split, smallest_px)), picture_of(labels, "labels")
+    grey = picture if image is None else picture_of(image)
+    if grey.shape != picture.shape:
+        raise PictureError(f"the image has shape {grey.shape}, the labels {picture.shape}: they must be equal")
+    axis = picture.leading.find("Z")
+    linker = Linker()
+    measures = Measures(axis >= 0, "".join(a for a in picture.leading if a != "Z"))
+    ids = np.zeros(picture.shape, np.int32)
+    for index in picture.plane_indices():
+        outlines = separate(picture.take_plane(index), wanted)
+        z, series = split_index(index, axis)
+        names = linker.link(z, outlines, series)
+        ids[index] = names[outlines]
+        measures.add(z, outlines, names, grey.take_plane(index), series)
+    return ids, measures.table(Grid(spacing, unit))
+
+
+def _checked(wanted: Objects) -> Objects:
+    if not 0 <= wanted.split <= 1:
+        raise FewshotError(f"split must be from 0 (cut nothing) to 1 (cut at every neck), got {wanted.split}")
+    return wanted

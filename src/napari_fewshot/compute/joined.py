@@ -1,0 +1,50 @@
+"""Joins what was cut out plane by plane to objects of the whole stack, and measures them. Knows no worker."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+
+from napari_fewshot.compute.events import Event, PlaneDone
+from napari_fewshot.compute.threads import in_thread
+from napari_fewshot.core.measures import Measures
+from napari_fewshot.core.objects import Linker, split_index
+from napari_fewshot.core.picture import Picture, PlaneIndex
+
+
+class JoinedObjects:
+    """Guards that planes are joined in the order in which they were asked for, whenever they come.
+
+    Parameters
+    ----------
+    picture : Picture
+    indices : tuple of PlaneIndex
+        In the order of `core.objects.along_z`.
+    """
+
+    def __init__(self, picture: Picture, indices: tuple[PlaneIndex, ...]) -> None:
+        self._order = {index: n for n, index in enumerate(indices)}
+        self._z_axis = picture.leading.find("Z")
+        others = "".join(a for a in picture.leading if a != "Z")
+        self._linker = Linker()
+        self.measures = Measures(self._z_axis >= 0 and len(indices) > 1, others)
+        self._n_taken = 0
+        self._changed = asyncio.Condition()
+
+    async def take(self, index: PlaneIndex, event: Event, image: np.ndarray) -> Event:
+        """Wait for the planes before this one, then give its outlines their ids in the stack."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._n_taken == self._order[index])
+            if isinstance(event, PlaneDone):
+                event = await in_thread(self._join, event, image)
+            self._n_taken += 1
+            self._changed.notify_all()
+        return event
+
+    def _join(self, event: PlaneDone, image: np.ndarray) -> PlaneDone:
+        z, series = split_index(event.index, self._z_axis)
+        ids = self._linker.link(z, event.values, series)
+        self.measures.add(z, event.values, ids, image, series)
+        return replace(event, values=ids[event.values])

@@ -1,0 +1,91 @@
+"""How sure a fitted head may be: heads of other strokes vote on pixels nobody painted. Trains no layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_fewshot.core.strokes import Painting
+from napari_fewshot.core.tiles import Box, plan_tiles
+from napari_fewshot.engine.look import features_at
+from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples
+
+N_PIXELS = 2000  # unpainted pixels that are voted on
+LEAST_LOG_FACTOR = -3.0
+TRUST = 0.7  # in the vote, the rest in the learned temperature: half the strokes make worse heads than all of them
+Solve = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # features (N, D), classes (N,) -> weight (K, D), bias (K,)
+
+
+def calibrating_factor(
+    solve: Solve, samples: Samples, pixels: Tensor, head: tuple[Tensor, Tensor], scale: float
+) -> float:
+    """By what the logits of a head are to be multiplied, 0.12 to 1, so that it is as sure as it is right.
+
+    Pixels that are painted are easier than those at borders, which nobody paints; so strokes held out say too little.
+    Two heads fitted to different halves of the strokes, however, disagree on pixels of any kind about as often as
+    they err (Jiang et al. 2022, "Assessing generalization of SGD via disagreement", arXiv 2106.13799): the mean
+    confidence on ``pixels`` is lowered towards the share on which they agree. It is never raised above what the
+    temperature learned in pretraining, on all pixels of its episodes, says.
+
+    Parameters
+    ----------
+    solve : callable
+        Fits a head.
+    samples : Samples
+        Painted pixels.
+    pixels : Tensor
+        (N, D) features of pixels painted or not.
+    head : tuple of Tensor
+        Weight (K, D) and bias (K,) of the head for all strokes.
+    scale : float
+        What turns the head's scores into logits.
+    """
+    agreed = _agreement(solve, samples, pixels, len(head[1]))
+    if agreed is None:
+        return 1.0
+    logits = (pixels @ head[0].T + head[1]) * scale
+    low, high = LEAST_LOG_FACTOR, 0.0
+    for _ in range(12):  # the mean confidence rises with the factor: bisect
+        middle = (low + high) / 2
+        sure = float((logits * np.exp(middle)).softmax(1).amax(1).mean())
+        low, high = (middle, high) if sure < agreed else (low, middle)
+    return float(np.exp(TRUST * high))
+
+
+def pixels_around(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Tensor:
+    """(N, D) features of random pixels of the tiles in which something is painted: their looks are in the cache."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for plane in painting.planes:
+        shape = plane.image.shape[0], plane.image.shape[1]
+        for tile in plan_tiles(shape, cache.tile_px, network.halo_px, network.align_px):
+            low, high = _corners(tile.inner)
+            if np.any(np.all((plane.strokes.yx >= low) & (plane.strokes.yx < high), 1)):
+                found.append((plane, tile))
+    rows = []
+    for plane, tile in found:
+        yx = rng.integers(*_corners(tile.keep()), (max(1, N_PIXELS // len(found)), 2))
+        looks = cache.looks_at(network, plane.key, plane.image, plane.intensity, tile)
+        rows.append(features_at(looks, torch.from_numpy(yx).to(looks[0].maps[0].device)))
+    return torch.cat(rows)
+
+
+def _agreement(solve: Solve, samples: Samples, pixels: Tensor, n_classes: int) -> float | None:
+    """The share of ``pixels`` on which heads of two halves of the strokes agree; None when no half has all classes."""
+    shares = []
+    for other in range(1, N_FOLDS):
+        half = (samples.fold == 0) | (samples.fold == other)
+        if not all(len(torch.unique(samples.y[part])) == n_classes for part in (half, ~half)):
+            continue
+        heads = [solve(samples.x[part], samples.y[part]) for part in (half, ~half)]
+        answers = [(pixels @ weight.T + bias).argmax(1) for weight, bias in heads]
+        shares.append(float((answers[0] == answers[1]).float().mean()))
+    return float(np.mean(shares)) if shares else None
+
+
+def _corners(box: Box) -> tuple[list[int], list[int]]:
+    return [s.start for s in box], [s.stop for s in box]

@@ -1,0 +1,239 @@
+"""What the noise of a plane is, measured on the plane itself: how strong at each grey level, how correlated, how the lines jump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+Rng = np.random.Generator
+Kind = Literal["white", "scan", "camera"]
+
+BLOCK_PX = 32
+MEASURE_PX = 1024  # side of the part that is measured: a thousand blocks are plenty
+FLAT_SHARE = 0.3  # of the blocks: those with the least structure at low frequencies
+LOW_BAND, HIGH_BAND = (0.03, 0.12), 0.25  # cycles/px: where structure shows, above which noise is most of what is left
+SCAN_SHARES = np.linspace(0.0, 0.45, 19)  # of the previous pixel that stays in a pixel
+CAMERA_SIGMAS = np.linspace(0.0, 1.0, 21)  # px
+WHITE_SHARES = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
+CLEARLY = 0.8  # a model with a parameter must reduce the misfit to this share of that of white noise
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise whose variance is ``gain * level + floor`` and whose correlation is that of a detector.
+
+    Parameters
+    ----------
+    gain, floor : float
+        Of the variance, in the units of the plane (per grey level, and squared); shot noise has a gain, read-out a floor.
+    kind : "white", "scan" or "camera"
+        "scan" keeps a share of the previous pixel of the line (after-glow), "camera" spreads over neighbours.
+    reach : float
+        That share, or the sigma of the spread in px.
+    white : float
+        Share of the variance that is not correlated.
+    lines : float
+        Standard deviation of the level of whole scan lines, in the units of the plane.
+    jitter_px : float
+        Standard deviation of the shift of a scan line against its neighbours.
+    lowest : float
+        Smallest level that was measured; below it the variance is that of this level.
+    """
+
+    gain: float
+    floor: float
+    kind: Kind = "white"
+    reach: float = 0.0
+    white: float = 0.0
+    lines: float = 0.0
+    jitter_px: float = 0.0
+    lowest: float = 0.0
+
+    @classmethod
+    def measure(cls, plane: np.ndarray) -> Noise:
+        """Measure a (Y, X) plane of at least 32 px a side; pixels that are not finite count as the mean."""
+        x = _middle(_filled(plane))
+        means, spectra = _periodograms(x)
+        flat = _flat(means, spectra)
+        kind, reach, white = _fit_shape(spectra[flat].mean(0))
+        shape = _shape(kind, reach, white)
+        variances = (spectra[:, _HIGH] / shape[_HIGH]).mean(1)
+        gain, floor, lowest = _fit_levels(means[flat], variances[flat])
+        bare = cls(gain, floor, kind, reach, white, lowest=lowest)
+        return cls(gain, floor, kind, reach, white, _lines(x), _jitter(x, bare.std_at(float(x.mean()))), lowest)
+
+    def variance(self, level: np.ndarray) -> np.ndarray:
+        """Variance at each level, same shape."""
+        return np.maximum(self.gain * np.maximum(level, self.lowest) + self.floor, 1e-12)
+
+    def std_at(self, level: float) -> float:
+        """Standard deviation at one level."""
+        return float(np.sqrt(self.variance(np.array(level))))
+
+    def draw(self, clean: np.ndarray, rng: Rng) -> np.ndarray:
+        """Noise (Y, X) float32 as this one, for a plane whose clean levels are ``clean``."""
+        noise = self.colour(rng.standard_normal(clean.shape, np.float32), rng) * np.sqrt(self.variance(clean))
+        if self.lines:
+            noise = noise + rng.normal(0, self.lines, (len(clean), 1))
+        return noise.astype(np.float32)
+
+    def colour(self, white: np.ndarray, rng: Rng) -> np.ndarray:
+        """White noise (Y, X) of unit variance -> noise of unit variance with the correlation of the detector."""
+        if self.kind == "white":
+            return white
+        if self.kind == "scan":
+            spread = (1 - self.reach) * white
+            spread[:, 1:] += self.reach * white[:, :-1]
+        else:
+            spread = gaussian_filter(white, self.reach, mode="wrap", truncate=6)
+        spread = spread / np.sqrt(_power(self.kind, self.reach))
+        own = rng.standard_normal(white.shape, np.float32)
+        return np.sqrt(1 - self.white) * spread + np.sqrt(self.white) * own
+
+    def scaled(self, low: float, span: float) -> Noise:
+        """The same noise on the scale (plane - low) / span."""
+        return Noise(
+            self.gain / span, (self.floor + self.gain * low) / span**2, self.kind, self.reach, self.white,
+            self.lines / span, self.jitter_px, (self.lowest - low) / span,
+        )  # fmt: skip
+
+    @property
+    def correlated_px(self) -> tuple[int, int]:
+        """How far a pixel's noise is seen in its neighbours along Y and X."""
+        if self.kind == "scan" and self.reach >= 0.08:
+            return 0, 1
+        if self.kind == "camera" and self.reach >= 0.3:
+            return (1, 1) if self.reach < 0.75 else (2, 2)
+        return 0, 0
+
+    def spoken(self, level: float, span: float) -> str:
+        """One sentence: strength against the contrast ``span`` of the plane at ``level``, type, correlation, lines."""
+        std = self.std_at(level)
+        shot = self.gain * max(level, self.lowest) / max(std**2, 1e-12)
+        kind = "shot noise" if shot > 0.7 else "shot and read-out noise" if shot > 0.3 else "read-out noise"
+        how = {
+            "white": "independent from pixel to pixel",
+            "scan": f"correlated along the scan line ({self.reach:.0%} of the previous pixel)",
+            "camera": f"correlated between neighbours (spread {self.reach:.1f} px)",
+        }[self.kind]
+        more = f"; line levels jump by {self.lines:.2g}" if self.lines > 0.1 * std else ""
+        more += f"; lines are shifted by {self.jitter_px:.1f} px" if self.jitter_px > 0.2 else ""
+        return f"{kind} of {std:.3g} grey levels ({std / span:.0%} of the contrast), {how}{more}"
+
+
+def _filled(plane: np.ndarray) -> np.ndarray:
+    x = plane.astype(np.float64)
+    bad = ~np.isfinite(x)
+    return np.where(bad, x[~bad].mean(), x) if bad.any() and not bad.all() else np.nan_to_num(x)
+
+
+def _middle(x: np.ndarray) -> np.ndarray:
+    y0, x0 = (max(0, (n - MEASURE_PX) // 2) for n in x.shape)
+    return x[y0 : y0 + MEASURE_PX, x0 : x0 + MEASURE_PX]
+
+
+_WINDOW = np.outer(*[np.hanning(BLOCK_PX + 2)[1:-1]] * 2)
+_FY, _FX = np.meshgrid(np.fft.fftfreq(BLOCK_PX), np.fft.rfftfreq(BLOCK_PX), indexing="ij")
+_F = np.hypot(_FY, _FX)
+_HIGH = _F > HIGH_BAND
+_SPREAD_PX = 6
+_LOW = (_F > LOW_BAND[0]) & (_F < LOW_BAND[1])
+
+
+def _periodograms(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means (N,) and power (N, F, F') per px² of half-overlapping blocks; white noise has its variance everywhere."""
+    step = BLOCK_PX // 2
+    blocks = np.lib.stride_tricks.sliding_window_view(x, (BLOCK_PX, BLOCK_PX))[::step, ::step]
+    blocks = blocks.reshape(-1, BLOCK_PX, BLOCK_PX)
+    means = blocks.mean((1, 2))
+    power = np.abs(np.fft.rfft2((blocks - means[:, None, None]) * _WINDOW)) ** 2 / np.sum(_WINDOW**2)
+    return means, power
+
+
+def _flat(means: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+    """Indices of blocks with the least structure among those of a similar level, so that all levels are represented."""
+    order = np.argsort(means)
+    low = spectra[:, _LOW].mean(1)
+    groups = np.array_split(order, max(1, min(12, len(order) // 12)))
+    return np.concatenate([g[np.argsort(low[g])[: max(1, round(len(g) * FLAT_SHARE))]] for g in groups])
+
+
+def _power(kind: Kind, reach: float) -> float:
+    """Variance that white noise of unit variance keeps under the detector."""
+    if kind == "scan":
+        return (1 - reach) ** 2 + reach**2
+    return float(np.sum(_spread(reach) ** 2)) ** 2
+
+
+def _shape(kind: Kind, reach: float, white: float) -> np.ndarray:
+    """Power spectrum (F, F') of noise of unit variance."""
+    if kind == "white":
+        return np.ones_like(_F)
+    if kind == "scan":
+        power = (1 - reach) ** 2 + reach**2 + 2 * reach * (1 - reach) * np.cos(2 * np.pi * _FX)
+    else:
+        weights, steps = _spread(reach), np.arange(-_SPREAD_PX, _SPREAD_PX + 1)
+        along = [np.cos(2 * np.pi * f[..., None] * steps) @ weights for f in (_FY, _FX)]
+        power = (along[0] * along[1]) ** 2
+    return (1 - white) * power / _power(kind, reach) + white
+
+
+def _spread(sigma_px: float) -> np.ndarray:
+    """Weights of a Gaussian, sampled at pixels as `scipy.ndimage.gaussian_filter` does, (2 * _SPREAD_PX + 1,)."""
+    weights = np.exp(-(np.arange(-_SPREAD_PX, _SPREAD_PX + 1) ** 2) / (2 * max(sigma_px, 1e-3) ** 2))
+    return weights / weights.sum()
+
+
+def _fit_shape(power: np.ndarray) -> tuple[Kind, float, float]:
+    """The detector whose spectrum fits best where there is little structure (least squares of the logarithm)."""
+    wanted = np.log(np.maximum(power[_HIGH], 1e-30))
+    best: tuple[float, Kind, float, float] = (CLEARLY * float(np.var(wanted)), "white", 0.0, 0.0)
+    for kind, reaches in (("scan", SCAN_SHARES[1:]), ("camera", CAMERA_SIGMAS[1:])):
+        for reach in reaches:
+            power = _shape(kind, reach, 0.0)[_HIGH]  # type: ignore[arg-type]
+            for white in WHITE_SHARES:
+                misfit = float(np.var(wanted - np.log((1 - white) * power + white)))
+                best = min(best, (misfit, kind, float(reach), float(white)))  # type: ignore[assignment]
+    return best[1:]
+
+
+def _fit_levels(levels: np.ndarray, variances: np.ndarray) -> tuple[float, float, float]:
+    """Gain and floor of variance = gain * level + floor with neither making a variance negative; and the lowest level."""
+    lowest, typical = float(np.quantile(levels, 0.02)), float(np.median(variances))
+    weights = np.ones_like(variances)
+    gain, floor = 0.0, typical
+    for _ in range(5):
+        middle = np.average(levels, weights=weights)
+        spread = np.average((levels - middle) ** 2, weights=weights)
+        centre = np.average(variances, weights=weights)
+        slope = np.average((levels - middle) * variances, weights=weights) / max(spread, 1e-12)
+        gain = float(np.clip(slope, 0.0, centre / max(middle - lowest, 1e-12)))
+        floor = float(centre - gain * middle)
+        fitted = np.maximum(gain * levels + floor, 0.05 * typical + 1e-12)
+        weights = 1 / (fitted**2 * (1 + ((variances - fitted) / (0.3 * fitted)) ** 2))  # structure only ever adds
+    return gain, floor, lowest
+
+
+def _lines(x: np.ndarray) -> float:
+    """Standard deviation of line levels: what the left and the right half of a line have in common."""
+    high = x - gaussian_filter1d(x, 2.0, axis=0)
+    half = x.shape[1] // 2
+    common = np.mean(high[:, :half].mean(1) * high[:, half:].mean(1))
+    return float(np.sqrt(max(common, 0.0)))
+
+
+def _jitter(x: np.ndarray, noise_std: float) -> float:
+    """Standard deviation of line shifts, from how far each line fits better when shifted against its neighbours (px)."""
+    smooth = gaussian_filter(x, 1.0)
+    slope = np.gradient(smooth, axis=1)[1:-1]
+    step = x[1:-1] - (x[:-2] + x[2:]) / 2
+    energy = np.sum(slope**2, 1)
+    if energy.max() <= 0:
+        return 0.0
+    shift = np.sum(step * slope, 1) / np.maximum(energy, 1e-12)
+    chance = 1.5 * noise_std**2 / np.maximum(energy, 1e-12)
+    good = energy > np.median(energy) / 2
+    return float(np.sqrt(max(np.mean(shift[good] ** 2 - chance[good]), 0.0) / 1.5))

@@ -1,0 +1,58 @@
+"""What a restoration took away, judged: is there structure in it, and how much of a plane is a smooth background. Numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from napari_fewshot.engine.noise import MEASURE_PX, Noise
+
+LAGS_PX = (3, 6)  # further than any detector's noise is correlated, nearer than most structure is large
+BACKGROUND_PX = 12.0  # sigma of what counts as background in every direction
+STREAK_PX = 40.0  # sigma along a streak or a curtain
+
+
+def structure_left(residual: np.ndarray) -> float:
+    """Autocorrelation (root mean square) of a (Y, X) residual at lags of 3 to 6 px: about 0 for noise, towards 1 for structure.
+
+    The level is taken out first over some 30 px, so that an uneven background is not mistaken for structure; what
+    finitely many pixels show by chance is subtracted.
+    """
+    y0, x0 = (max(0, (n - MEASURE_PX) // 2) for n in residual.shape)
+    x = np.nan_to_num(residual[y0 : y0 + MEASURE_PX, x0 : x0 + MEASURE_PX].astype(np.float64))
+    x = x - gaussian_filter(x, 10.0)
+    variance = float(np.mean(x**2))
+    if variance <= 0:
+        return 0.0
+    lags = range(LAGS_PX[0], LAGS_PX[1] + 1)
+    products = [np.mean(x[d:] * x[:-d]) for d in lags]
+    products += [np.mean(x[:, d:] * x[:, :-d]) for d in lags]
+    products += [np.mean(x[d:, d:] * x[:-d, :-d]) for d in lags]
+    products += [np.mean(x[d:, :-d] * x[:-d, d:]) for d in lags]
+    squared = float(np.mean(np.square(products))) / variance**2
+    return float(np.sqrt(max(squared - 1 / x.size, 0.0)))
+
+
+def smooth_background(rest: np.ndarray, noise: Noise, level: float) -> np.ndarray:
+    """What of ``rest`` = input - result is background: broad fields, and streaks or curtains where they exceed the noise.
+
+    Parameters
+    ----------
+    rest : ndarray
+        (Y, X), finite.
+    noise : Noise
+        Of the input, in the units of ``rest``.
+    level : float
+        Mean grey level of the input.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) float64.
+    """
+    background = gaussian_filter(rest.astype(np.float64), BACKGROUND_PX)
+    for axis in (1, 0):  # charging streaks run along X, curtains along Y
+        streaks = gaussian_filter1d(rest - background, STREAK_PX, axis=axis)
+        by_chance = noise.variance(np.array(level)) / (2 * np.sqrt(np.pi) * STREAK_PX)
+        background += streaks * max(0.0, 1 - 2 * by_chance / max(float(streaks.var()), 1e-30))
+    return background

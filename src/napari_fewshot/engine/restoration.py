@@ -1,0 +1,86 @@
+"""Restores one plane and says how far it can be trusted: noise, residual, uncertainty, alternatives, background."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.restoring import AS_TRAINED, Report, Restored, Restoring
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.listen import SILENT, Listener
+from napari_fewshot.engine.noise import Noise
+from napari_fewshot.engine.predict import in_units_of, restore_unit, usable
+from napari_fewshot.engine.residual import smooth_background, structure_left
+from napari_fewshot.engine.settle import noise_std
+from napari_fewshot.engine.trust import N_DRAWS, draw_errors, uncertainty
+from napari_fewshot.tasks.degrade import bin_down
+
+BACKGROUND = "remove_background"  # the task that takes away more than noise
+
+
+def restore_plane(
+    generator: Generator,
+    plane: np.ndarray,
+    wishes: Restoring | None = None,
+    *,
+    intensity: Intensity | None = None,
+    listener: Listener = SILENT,
+    seed: int = 0,
+) -> Restored:
+    """Restore a (Y, X) plane, with what was wished for.
+
+    Raises as `predict.predict_plane` does.
+    """
+    wishes = wishes or AS_TRAINED
+    intensity = usable(generator, plane, intensity)
+    factor = generator.card.factor
+    answer = restore_unit(generator, plane, intensity, strength=wishes.strength, listener=listener)
+    scaled = intensity.to_scale(plane)
+    noise = Noise.measure(scaled)
+    level = bin_down(answer, factor) if factor > 1 else answer
+    background = _background(generator, scaled, level, noise)
+    residual = scaled - level - background
+    maps = {}
+    n_draws = max(wishes.n_alternatives, N_DRAWS if wishes.uncertainty else 0)
+    if n_draws:
+        errors = draw_errors(
+            generator,
+            answer,
+            level + background,
+            noise,
+            n_draws,
+            strength=wishes.strength,
+            seed=seed,
+            listener=listener,
+        )
+        if wishes.uncertainty:
+            maps["uncertainty"] = uncertainty(errors, factor) * np.float32(intensity.span)
+        if wishes.n_alternatives:
+            others = [in_units_of(plane, answer + e, intensity, factor) for e in errors[: wishes.n_alternatives]]
+            maps["alternatives"] = np.stack(others)
+    values = in_units_of(plane, answer, intensity, factor)
+    if wishes.background:
+        rest = plane - (bin_down(values, factor) if factor > 1 else values.astype(np.float64))
+        if generator.card.task == BACKGROUND:
+            maps["background"] = (background * intensity.span).astype(np.float32)
+            rest -= maps["background"]
+        maps["residual"] = rest.astype(np.float32)
+    return Restored(values, _report(noise, intensity, scaled, residual), maps)
+
+
+def _background(generator: Generator, scaled: np.ndarray, level: np.ndarray, noise: Noise) -> np.ndarray:
+    """What the task takes away beside noise, (Y, X) on the unit scale."""
+    if generator.card.task != BACKGROUND:
+        return np.zeros_like(scaled)
+    return smooth_background(scaled - level, noise, float(scaled.mean())).astype(np.float32)
+
+
+def _report(noise: Noise, intensity: Intensity, scaled: np.ndarray, residual: np.ndarray) -> Report:
+    sigma = noise_std(scaled, noise)
+    in_units = noise.scaled(-intensity.low / intensity.span, 1 / intensity.span)
+    return Report(
+        in_units.spoken(intensity.low + intensity.span * float(scaled.mean()), intensity.span),
+        structure_left(residual),
+        float(np.std(residual) / np.sqrt(np.mean(sigma**2))),
+        float(np.mean(np.abs(residual) <= sigma)),
+    )

@@ -1,0 +1,78 @@
+"""What is held a restored plane to: the mean of its input, and what its input says of each pixel area. Runs no network."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.engine.heads.image import enlarge
+from napari_fewshot.engine.noise import Noise
+from napari_fewshot.tasks.degrade import bin_down
+
+CONSISTENT_SIGMAS = 1.0  # of the noise: how far the areas of a finer image may be from the pixels of its input
+A_LITTLE_LESS = 0.98  # is aimed at, so that rounding to integers leaves it true
+LEVEL_PX = 2.0  # sigma over which a noisy plane is averaged to tell the level of its noise
+ROUNDS = 2
+BALANCE_STEPS = 8
+BAND_ROWS = 256  # of the input, enlarged at a time
+MARGIN_PX = 4  # the reach of the bicubic kernel, rounded up
+
+
+def keep_level(answer: np.ndarray, plane: np.ndarray, intensity: Intensity) -> None:
+    """Shift an answer on the unit scale, in place, so that its mean is that of the finite pixels of its plane."""
+    finite = plane if plane.dtype.kind != "f" else plane[np.isfinite(plane)]
+    wanted = (float(np.mean(finite, dtype=np.float64)) - intensity.low) / intensity.span
+    answer += np.float32(wanted - float(np.mean(answer, dtype=np.float64)))
+
+
+def keep_consistent(
+    answer: np.ndarray, scaled: np.ndarray, factor: int, noise: Noise | None = None, sigmas: float = CONSISTENT_SIGMAS
+) -> None:
+    """Bring each pixel area of an answer to within ``sigmas`` of the noise of its input, in place, by back-projection.
+
+    What is further away is added smoothly a few times (Irani & Peleg 1991), and what is left then, as it is. The mean of the
+    answer becomes that of its input.
+
+    Parameters
+    ----------
+    answer : ndarray
+        (Y * factor, X * factor) float32 on the unit scale.
+    scaled : ndarray
+        (Y, X), the input on the same scale.
+    noise : Noise or None
+        Of ``scaled``; None measures it.
+    """
+    noise = noise or Noise.measure(scaled)
+    limit = sigmas * A_LITTLE_LESS * noise_std(scaled, noise)
+    for _ in range(ROUNDS):
+        away = scaled - bin_down(answer, factor)
+        _add_enlarged(answer, (away - np.clip(away, -limit, limit)).astype(np.float32), factor, smooth=True)
+    away = scaled - bin_down(answer, factor)
+    _add_enlarged(answer, (away - _balanced(away, limit)).astype(np.float32), factor, smooth=False)
+
+
+def _balanced(away: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Clip to +-``limit`` with the level moved such that the mean becomes zero: clipping skewed noise shifts it."""
+    level = 0.0
+    for _ in range(BALANCE_STEPS):
+        level += float(np.mean(np.clip(away - level, -limit, limit)))
+    return np.clip(away - level, -limit, limit)
+
+
+def noise_std(scaled: np.ndarray, noise: Noise) -> np.ndarray:
+    """Standard deviation of the noise of each pixel of a noisy plane, (Y, X)."""
+    return np.sqrt(noise.variance(gaussian_filter(scaled, LEVEL_PX)))
+
+
+def _add_enlarged(answer: np.ndarray, excess: np.ndarray, factor: int, smooth: bool) -> None:
+    for row in range(0, len(excess), BAND_ROWS):
+        first = max(0, row - MARGIN_PX)
+        part = excess[first : row + BAND_ROWS + MARGIN_PX]
+        if smooth:
+            fine = enlarge(torch.from_numpy(part)[None, None], factor)[0, 0].numpy()
+        else:
+            fine = part.repeat(factor, 0).repeat(factor, 1)
+        fine = fine[(row - first) * factor :][: BAND_ROWS * factor]
+        answer[row * factor : row * factor + len(fine)] += fine

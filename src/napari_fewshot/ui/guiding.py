@@ -1,0 +1,235 @@
+"""Guiding the user through a stack: surveys, the next place to paint, propagation of a slice. Draws no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import napari
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Signal
+
+from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Progress, Surveyed
+from napari_fewshot.core.errors import FewshotError, ModelError
+from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, next_spot, ranked
+from napari_fewshot.core.job import Job, Propagate, Survey
+from napari_fewshot.core.picture import PlaneIndex
+from napari_fewshot.core.strokes import Painting
+from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.applying import Landing, Target
+from napari_fewshot.ui.bridge import Bridge
+from napari_fewshot.ui.layers import current_index, show_box, show_plane
+from napari_fewshot.ui.learning import LearnedDots
+from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.results import METADATA, provenance
+from napari_fewshot.ui.scene import Params, Scene, take_scene
+from napari_fewshot.ui.work import Work
+
+SURVEY_S = 3.0  # of looking around, after the first answer
+
+
+class Guiding(QObject):
+    """Guards that one survey or propagation runs at a time and that *Next* never shows a place twice in a row.
+
+    What a survey saw is used until a stroke, the model or the image changes.
+    """
+
+    started = Signal(object)  # Work
+    progressed = Signal(int, object, object)  # looks or slices done, in all, seconds left or None
+    seen_changed = Signal()
+    ended = Signal()
+    said = Signal(str, bool)
+
+    def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer, self._bridge, self._read = viewer, bridge, read
+        self.learned = LearnedDots(viewer)
+        self.seen: list[Seen] = []
+        self.work: Work | None = None
+        self.learns = False
+        self._scene: Scene | None = None
+        self._planes: PaintedPlanes | None = None
+        self._shown: list[Spot] = []
+        self._about: tuple[object, ...] | None = None  # what `seen` is about, and the strokes it knows
+        self._painting: Painting | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.work is not None and self.work.is_running
+
+    @property
+    def curve(self) -> tuple[list[int], list[float]]:
+        """Slices along the stack that were looked at and the quality expected there; empty for a single plane."""
+        if self._scene is None or not self._scene.picture.leading:
+            return [], []
+        positions, quality = curve_of(self.seen, leading_axis(self._scene.picture))
+        return positions.tolist(), quality.tolist()
+
+    @property
+    def here(self) -> int | None:
+        """The slice on display, None for a single plane."""
+        scene = self._scene
+        if scene is None or scene.image not in self._viewer.layers or not scene.picture.leading:
+            return None
+        return current_index(scene.image, self._viewer, scene.picture)[leading_axis(scene.picture)]
+
+    def next(self) -> None:
+        """Show where a stroke helps most now; looks around first when something has changed since the last time."""
+        params = self._read()
+        if self.seen and self._scene is not None and self._about == _about(params, self.learns):
+            self._bridge.call(self._scene.take_painting, partial(self._on_painting_taken, params))
+        else:
+            self._survey(params)
+
+    def go_to_slice(self, position: int) -> None:
+        """Show a slice of the stack that was looked at."""
+        scene = self._scene
+        if scene is not None and scene.image in self._viewer.layers:
+            index = list(current_index(scene.image, self._viewer, scene.picture))
+            index[leading_axis(scene.picture)] = position
+            show_plane(scene.image, self._viewer, tuple(index))
+
+    def propagate(self) -> None:
+        """Carry what is known of the slice on display through the stack, both ways, until the quality drops."""
+        scene = self._begin(self._read())
+        if scene is None:
+            return
+        start = current_index(scene.image, self._viewer, scene.picture)
+        about = provenance(scene.card, scene.place.name, {"scope": "propagate", "start": start})
+        landing = Landing(Target(scene.picture, scene.place, (start,), False), scene.card, about)
+        make = partial(self._make_propagate, self._read(), scene, start)
+        work = self.work = self._bridge.submit(make, f"propagating from slice {', '.join(map(str, start)) or 'here'}")
+        work.plane_done.connect(partial(self._on_work_plane_done, landing))
+        work.ended.connect(partial(self._on_propagate_ended, landing))
+        self._watch(work)
+
+    def accept(self) -> Labels | None:
+        """Make strokes of what was learned from unpainted slices, together with the painted ones; the new layer."""
+        strokes = self._planes.labels if self._planes is not None else None
+        return self.learned.accept(strokes)
+
+    def stop(self) -> None:
+        """End what runs; what was seen or done stays."""
+        if self.work is not None and self.work.is_running:
+            self._bridge.stop(self.work)
+
+    def _begin(self, params: Params) -> Scene | None:
+        """The scene of a new job; None, and the reason told, when there cannot be one."""
+        if self.is_running:
+            self.said.emit("a survey or a propagation runs already: wait or stop it first", False)
+            return None
+        try:
+            if not TASKS[params.task].needs_strokes:
+                raise ModelError("only a segmentation is guided: choose the task Segmentation")
+            scene = take_scene(params, self._bridge.models.card(params.model), self._viewer, self._scene)
+        except FewshotError as error:
+            self.said.emit(str(error), True)
+            return None
+        assert params.labels is not None  # take_scene would have said so
+        if self._planes is None or self._planes.labels is not params.labels:
+            if self._planes is not None:
+                self._planes.close()
+            self._planes = PaintedPlanes(params.labels, lambda: None)
+        scene.painted = self._planes
+        scene.renew_classes()
+        self._scene = scene
+        return scene
+
+    def _survey(self, params: Params) -> None:
+        scene = self._begin(params)
+        if scene is None:
+            return
+        about = _about(params, self.learns)  # the last place is not shown again at once, although something was painted
+        self.seen, self._shown, self._about = [], self._shown[-1:] if about == self._about else [], about
+        self.learned.follow(scene.picture, scene.place, scene.card)
+        self.seen_changed.emit()
+        here = current_index(scene.image, self._viewer, scene.picture)
+        work = self.work = self._bridge.submit(
+            partial(self._make_survey, params, scene, here),
+            f"looking for the next place to paint on {scene.place.name}",
+        )
+        work.surveyed.connect(self._on_work_surveyed)
+        work.ended.connect(self._on_survey_ended)
+        self._watch(work)
+
+    def _watch(self, work: Work) -> None:
+        work.progressed.connect(self._on_work_progressed)
+        work.noted.connect(lambda message: self.said.emit(message, False))
+        self.started.emit(work)
+
+    def _make_survey(self, params: Params, scene: Scene, here: PlaneIndex) -> Job:
+        model = self._bridge.models.read(params.model)
+        self._painting = scene.take_painting()
+        return Survey(model, scene.picture, self._painting, here, SURVEY_S, self.learns, params.seed)
+
+    def _make_propagate(self, params: Params, scene: Scene, start: PlaneIndex) -> Job:
+        model = self._bridge.models.read(params.model)
+        return Propagate(model, scene.picture, start, scene.take_painting(), params.confidence, params.seed)
+
+    def _go(self, spot: Spot | None) -> None:
+        scene = self._scene
+        if spot is None or scene is None or scene.image not in self._viewer.layers:
+            self.said.emit("there is no place to suggest: the image is gone or was not looked at", False)
+            return
+        self._shown.append(spot)
+        show_box(scene.image, self._viewer, scene.picture, spot.index, spot.box)
+        where = f"slice {spot.index[leading_axis(scene.picture)]}" if spot.index else "here"
+        self.said.emit(f"{where}: correct what is wrong in the middle of the view, then press Next again", False)
+
+    def _on_painting_taken(self, params: Params, painting: Painting | None, error: Exception | None) -> None:
+        """Go on with what was seen while nobody painted; the painting is the same object then."""
+        if error is None and painting is self._painting:
+            self._go(next_spot(ranked(self.seen), self._shown))
+        elif not self.is_running:
+            self._survey(params)
+
+    def _on_work_surveyed(self, event: Surveyed) -> None:
+        self.seen.append(event.seen)
+        if self.learns and event.seen.learned is not None:
+            try:
+                self.learned.add(event.seen.look.index, event.seen.learned)
+            except FewshotError as error:
+                self.stop()
+                self.said.emit(str(error), True)
+        self.seen_changed.emit()
+
+    def _on_work_progressed(self, event: Progress) -> None:
+        self.progressed.emit(event.done, event.total, event.seconds_left)
+
+    def _on_work_plane_done(self, landing: Landing, event: PlaneDone) -> None:
+        if landing.is_removed(self._viewer):
+            self.said.emit("the result layer was removed: the propagation is stopped", False)
+            self.stop()
+            return
+        try:
+            landing.land(event, self._viewer, self._planes.labels if self._planes is not None else None)
+        except FewshotError as error:
+            self.stop()
+            self.said.emit(str(error), True)
+
+    def _on_survey_ended(self, end: End) -> None:
+        if isinstance(end, Failed | Lost):
+            self._about = None
+            self.said.emit(end.message, True)
+        elif isinstance(end, Finished):
+            self._go(next_spot(ranked(self.seen), self._shown))
+        else:
+            self.said.emit(f"stopped: {len(self.seen)} places were looked at", False)
+        self.ended.emit()
+
+    def _on_propagate_ended(self, landing: Landing, end: End) -> None:
+        stops = end.details["stops"] if isinstance(end, Finished) else ("stopped by the user",)
+        for layer in landing.layers.values():
+            about = layer.metadata[METADATA]
+            about["parameters"] = {**about["parameters"], "stops": list(stops)}
+        if isinstance(end, Failed | Lost):
+            self.said.emit(end.message, True)
+        else:
+            n = f"{end.details['n_planes']} slices done" if isinstance(end, Finished) else "what is done stays"
+            self.said.emit("; ".join(("propagated: " + n, *stops)), False)
+        self.ended.emit()
+
+
+def _about(params: Params, learns: bool) -> tuple[object, ...]:
+    """Two surveys about the same see the same, as long as no stroke changes."""
+    return params.image, params.labels, params.model, params.task, learns

@@ -1,0 +1,186 @@
+"""Judging models on the strokes of now: jobs go to the worker, verdicts and the layers of a comparison come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import napari
+from qtpy.QtCore import QObject, Signal
+
+from napari_fewshot.compute.events import End, Failed, Finished, Lost
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import FewshotError, ModelError
+from napari_fewshot.core.job import Budget, FineTune, Job, Judge
+from napari_fewshot.core.judge import Verdict
+from napari_fewshot.core.operating import OperatingPoint
+from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.tasks import TASKS
+from napari_fewshot.ui.bridge import Bridge
+from napari_fewshot.ui.comparing import ComparisonLayers
+from napari_fewshot.ui.models import NotSavedError
+from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.scene import Params, Scene, take_scene
+from napari_fewshot.ui.work import Work
+
+CLASSIC = "classic"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What a comparison is about: the form and the scene when it was asked for, the models' cards by name.
+
+    ``fitted`` are models made for the comparison, which are no versions yet.
+    """
+
+    params: Params
+    scene: Scene
+    cards: dict[str, ModelCard]
+    fitted: dict[str, ModelFile] = field(default_factory=dict)
+
+
+class Judging(QObject):
+    """Guards that one comparison runs at a time and that a model made for it is kept only when the user says so."""
+
+    started = Signal(object)  # Work
+    judged = Signal(object)  # tuple of Verdict
+    ended = Signal()
+    kept = Signal(object)  # ModelCard to go on with
+    said = Signal(str, bool)
+
+    def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer, self._bridge, self._read = viewer, bridge, read
+        self.layers = ComparisonLayers(viewer)
+        self.work: Work | None = None
+        self.verdicts: tuple[Verdict, ...] = ()
+        self._case: Case | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.work is not None and self.work.is_running
+
+    def judge(self, against: str = "") -> None:
+        """Judge the current model, side by side with another one; ``classic`` is fitted to the strokes first."""
+        if self.is_running:
+            self.said.emit("models are being judged already: wait or stop that first", False)
+            return
+        params = self._read()
+        names = dict.fromkeys(n for n in (params.model, against) if n)
+        try:
+            case = Case(params, self._take_scene(params), {n: self._bridge.models.card(n) for n in names})
+        except FewshotError as error:
+            self.said.emit(str(error), True)
+            return
+        if against == CLASSIC and against != params.model:
+            self._submit(partial(self._make_fit, case), "fitting the classic model", partial(self._on_fit_ended, case))
+        else:
+            self._judge(case)
+
+    def stop(self) -> None:
+        if self.work is not None and self.is_running:
+            self._bridge.stop(self.work)
+
+    def keep(self, name: str) -> None:
+        """Go on with one of the models; one that was made for the comparison becomes a version."""
+        case = self._case
+        if case is None:
+            return
+        self.layers.remove()
+        if name in case.fitted:
+            self._bridge.save(case.fitted.pop(name), case.scene.finish, self._on_model_saved)
+            return
+        try:
+            self.kept.emit(self._bridge.models.card(name))
+        except FewshotError as error:
+            self.said.emit(str(error), True)
+
+    def set_operating_point(self, point: OperatingPoint) -> None:
+        """Make a version of the model that was judged first, with the border of one class moved."""
+        case = self._case
+        if case is None:
+            return
+
+        def make() -> ModelFile:
+            model = self._bridge.models.read(case.params.model)
+            return ModelFile.sealed(replace(model.card, never_miss=point, parent=model.card.id), model.weights)
+
+        self._bridge.call(make, partial(self._on_model_made, case))
+
+    def _on_model_made(self, case: Case, model: ModelFile | None, error: Exception | None) -> None:
+        if model is None:
+            self.said.emit(str(error), True)
+            return
+        self.layers.remove()
+        self._bridge.save(model, case.scene.finish, self._on_model_saved)
+
+    def _take_scene(self, params: Params) -> Scene:
+        if not TASKS[params.task].needs_strokes:
+            raise ModelError("only segmentations are judged on strokes: choose the task Segmentation")
+        scene = take_scene(params, self._bridge.models.card(params.model), self._viewer, None)
+        assert params.labels is not None  # take_scene would have said so
+        scene.painted = PaintedPlanes(params.labels, lambda: None)
+        scene.renew_classes()
+        return scene
+
+    def _judge(self, case: Case) -> None:
+        title = f"judging {' and '.join(case.cards)}"
+        self._submit(partial(self._make_judge, case), title, partial(self._on_judge_ended, case))
+
+    def _submit(self, make: Callable[[], Job], title: str, on_ended: Callable[[End], None]) -> None:
+        self.work = self._bridge.submit(make, title)
+        self.work.ended.connect(on_ended)
+        self.started.emit(self.work)
+
+    def _make_fit(self, case: Case) -> Job:
+        painting = case.scene.take_painting()
+        painting.check()
+        model = self._bridge.models.read(CLASSIC)
+        return FineTune(model, painting, (), Budget(steps=0), case.params.seed, None, CLASSIC)
+
+    def _make_judge(self, case: Case) -> Job:
+        models = tuple(case.fitted.get(name) or self._bridge.models.read(name) for name in case.cards)
+        view = case.scene.reader.take_view(case.scene.region)
+        return Judge(models, case.scene.take_painting(), view, case.params.seed)
+
+    def _on_fit_ended(self, case: Case, end: End) -> None:
+        if isinstance(end, Finished) and end.model is not None:
+            case.fitted[CLASSIC] = end.model
+            self._judge(case)
+        else:
+            self._on_judge_ended(case, end)
+
+    def _on_judge_ended(self, case: Case, end: End) -> None:
+        if case.scene.painted is not None:
+            case.scene.painted.close()
+        if isinstance(end, Finished):
+            self._case, self.verdicts = case, end.details["verdicts"]
+            self._show(case)
+            self.judged.emit(self.verdicts)
+            scores = [f"{v.name} {v.held_out.confusion.mean_iou:.2f}" for v in self.verdicts if v.held_out]
+            self.said.emit(f"mean IoU on strokes held out: {', '.join(scores) or 'too few strokes to tell'}", False)
+        else:
+            is_failure = isinstance(end, Failed | Lost)
+            self.said.emit(end.message if is_failure else "stopped: nothing was judged", is_failure)  # type: ignore[union-attr]
+        self.ended.emit()
+
+    def _show(self, case: Case) -> None:
+        scene = case.scene
+        if scene.image not in self._viewer.layers:
+            return
+        here = scene.card.classes  # named and coloured as the strokes are
+        cards = case.cards | {name: model.card for name, model in case.fitted.items()}
+        answers = [
+            (replace(card, classes=here + card.classes[len(here) :]), verdict.view)
+            for card, verdict in zip(cards.values(), self.verdicts, strict=True)
+            if verdict.view is not None
+        ]
+        self.layers.show(answers, scene.region, scene.place, case.params.labels)
+
+    def _on_model_saved(self, card: ModelCard | None, error: Exception | None) -> None:
+        card = error.card if isinstance(error, NotSavedError) else card
+        if error is not None:
+            self.said.emit(str(error), True)
+        if card is not None:
+            self.kept.emit(card)

@@ -1,0 +1,105 @@
+"""A restoration keeps the mean, tells how far it may be off, and is consistent with its input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, median_filter
+
+from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.restoring import Restoring
+from napari_fewshot.core.shelf import Shelf
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.noise import Noise
+from napari_fewshot.engine.restoration import restore_plane
+from napari_fewshot.engine.settle import noise_std
+from napari_fewshot.tasks.degrade import bin_down
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """A noisy plane of grains of many sizes and what it would be without noise, (192, 192) float32, levels 50 to 180."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:192, :192]
+    clean = np.full((192, 192), 60.0)
+    for _ in range(60):
+        cy, cx, r = rng.uniform(0, 192), rng.uniform(0, 192), rng.uniform(3, 16)
+        clean[(y - cy) ** 2 + (x - cx) ** 2 < r**2] = rng.uniform(80, 180)
+    clean = gaussian_filter(clean, 0.7)
+    return (clean + Noise(2.0, 20.0, "scan", 0.25).draw(clean, rng)).astype(np.float32), clean
+
+
+@pytest.mark.parametrize("name", ["em-denoise", "em-background", "em-superres-x2"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_the_mean_is_kept_within_half_a_percent(name: str, dtype: str, scene: tuple[np.ndarray, np.ndarray]) -> None:
+    plane = np.clip(scene[0], 0, 255).astype(dtype)
+    restored = restore_plane(Generator.from_file(Shelf().read(name)), plane)
+    assert abs(restored.values.mean(dtype=float) / plane.mean(dtype=float) - 1) < 0.005
+
+
+def test_uncertainty_is_larger_where_the_error_is(denoiser: Generator, scene: tuple[np.ndarray, np.ndarray]) -> None:
+    noisy, clean = scene
+    restored = restore_plane(denoiser, noisy, Restoring(uncertainty=True, n_alternatives=2))
+    sigma, error = restored.maps["uncertainty"], np.abs(restored.values - clean)
+    assert 0.8 < np.mean(error < 1.645 * sigma) < 0.99
+    low, high = np.quantile(sigma, [0.2, 0.8])
+    assert error[sigma > high].mean() > 1.5 * error[sigma < low].mean()
+    others = restored.maps["alternatives"]
+    assert others.shape == (2, *noisy.shape) and others.dtype == restored.values.dtype
+    assert 0 < np.std(others[0] - others[1]) < 3 * error.std()
+
+
+def test_more_strength_leaves_less_noise_and_less_detail(
+    denoiser: Generator, scene: tuple[np.ndarray, np.ndarray]
+) -> None:
+    clean, noise = scene[1], Noise(2.0, 20.0, "scan", 0.25)
+    planes = [clean + noise.draw(clean, np.random.default_rng(seed)) for seed in range(3)]
+    kept, lost = [], []
+    for strength in (0.5, 1.0, 2.0):
+        values = np.stack([restore_plane(denoiser, p, Restoring(strength)).values for p in planes])
+        kept.append(values.std(0).mean())
+        lost.append(np.sqrt(np.mean((values.mean(0) - clean) ** 2)))
+    assert kept[0] > kept[1] > kept[2] and lost[0] < lost[1] < lost[2]
+    with pytest.raises(FewshotError, match=r"0\.5 to 2"):
+        Restoring(3.0)
+
+
+@pytest.mark.parametrize("name", ["em-superres-x2", "em-superres-x4"])
+def test_a_super_resolved_plane_gives_its_input_back_within_the_noise(
+    name: str, scene: tuple[np.ndarray, np.ndarray]
+) -> None:
+    noisy, generator = scene[0], Generator.from_file(Shelf().read(name))
+    restored = restore_plane(generator, noisy)
+    back = bin_down(restored.values, generator.card.factor)
+    assert np.mean(np.abs(back - noisy) <= noise_std(noisy, Noise.measure(noisy))) >= 0.99
+    assert restored.report.within >= 0.99
+
+
+def test_input_is_result_and_background_and_residual(scene: tuple[np.ndarray, np.ndarray]) -> None:
+    y, _ = np.mgrid[:192, :192]
+    plane = np.clip(scene[0] + 60 * np.sin(y / 60), 0, 255).astype(np.uint8)
+    generator = Generator.from_file(Shelf().read("em-background"))
+    restored = restore_plane(generator, plane, Restoring(background=True))
+    background, residual = restored.maps["background"], restored.maps["residual"]
+    np.testing.assert_allclose(restored.values + background + residual, plane, atol=1e-3)
+    assert np.corrcoef(background[:, 96], np.sin(y[:, 96] / 60))[0, 1] > 0.5
+    assert np.abs(gaussian_filter(residual, 12)).max() < np.abs(background).max()
+
+
+def test_a_corruption_that_no_training_used_is_restored_too(
+    denoiser: Generator, scene: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Multiplicative speckle, correlated over a pixel, with a tenth of a percent of hit pixels."""
+    rng, clean = np.random.default_rng(5), scene[1]
+    speckle = gaussian_filter(rng.gamma(4.0, 0.25, clean.shape), 0.6)
+    noisy = clean * speckle / speckle.mean()
+    noisy[rng.random(clean.shape) < 0.001] = 255
+    values = restore_plane(denoiser, noisy.astype(np.float32)).values
+    errors = [np.sqrt(np.mean((x - clean) ** 2)) for x in (noisy, values, median_filter(noisy, 3))]
+    assert errors[1] < 0.8 * errors[0] and errors[1] < 1.2 * errors[2]
+
+
+def test_the_report_says_in_words_what_was_found(denoiser: Generator, scene: tuple[np.ndarray, np.ndarray]) -> None:
+    report = restore_plane(denoiser, scene[0]).report
+    assert "shot" in report.noise and "scan line" in report.noise and "% of the contrast" in report.noise
+    assert 0.5 < report.residual_sigmas < 1.2 and "taken away" in report.spoken()

@@ -1,0 +1,86 @@
+"""Adapting to an image without a clean one: it helps, it never harms, it can be stopped, and it uses neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_fewshot.core.job import Budget
+from napari_fewshot.engine.alone import Alone, find_partners
+from napari_fewshot.engine.fine_tune import fine_tune_restore
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.listen import Silent
+from napari_fewshot.engine.noise import Noise
+from napari_fewshot.engine.predict import predict_plane
+from napari_fewshot.engine.restore import OnImages
+
+NOISE = Noise(2.0, 30.0, "camera", 0.6)
+
+
+def lattice(seed: int, shape: tuple[int, int] = (256, 256)) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of atoms under camera noise, and without it; levels about 40 to 160."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
+    clean = 100 + 30 * np.cos(y * 0.55) * np.cos(x * 0.5) + 20 * np.cos(0.3 * (x + y))
+    return (clean + NOISE.draw(clean, np.random.default_rng(seed))).astype(np.float32), clean
+
+
+def rms(a: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(a**2)))
+
+
+def test_adapting_to_a_noisy_image_alone_brings_it_closer_to_the_truth(denoiser: Generator) -> None:
+    noisy, clean = lattice(0, (160, 160))
+    tuned = fine_tune_restore(denoiser, [(noisy, None)], Budget(steps=12))
+    before, after = (rms(predict_plane(g, noisy)[0] - clean) for g in (denoiser, tuned))
+    assert after < 0.95 * before and tuned.card.scores["held-out gain"] > 0
+
+
+def test_a_gain_that_is_not_certain_leaves_the_weights_as_they_were(denoiser: Generator) -> None:
+    noisy = lattice(0, (96, 96))[0]
+    objective = OnImages(denoiser, [(noisy, None)], seed=0)
+    assert objective.score(objective.module) == 0
+    generator = torch.Generator().manual_seed(0)
+    for parameter in objective.module.head.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)  # worse
+    worse = objective.score(objective.module)
+    assert worse is not None and worse < 0
+
+
+def test_a_stop_hands_over_the_best_so_far(denoiser: Generator) -> None:
+    class Impatient(Silent):
+        def stopped(self) -> bool:
+            return True
+
+    noisy = lattice(0, (96, 96))[0]
+    tuned = fine_tune_restore(denoiser, [(noisy, None)], Budget(), listener=Impatient())
+    assert np.array_equal(predict_plane(tuned, noisy)[0], predict_plane(denoiser, noisy)[0])
+
+
+def test_a_hidden_pixel_and_what_shares_its_noise_tell_nothing() -> None:
+    nothing = np.zeros((256, 256), np.float32)
+    plane = Alone.of_plane(NOISE.draw(nothing + 100, np.random.default_rng(0)) / 50, nothing, 1, has_background=False)
+    example = plane.hidden((slice(0, 256), slice(0, 256)), np.random.default_rng(1))
+    assert example.mask is not None and example.seen is not None and plane.noise.correlated_px == (1, 1)
+    spots = example.mask > 0
+    for shift in ((0, 0), (0, 1), (1, 0)):
+        given = np.roll(example.given, shift, (0, 1))[spots]
+        assert abs(np.corrcoef(given, example.seen[spots])[0, 1]) < 0.1
+
+
+def test_planes_of_one_scene_are_partners_and_others_are_not() -> None:
+    first, second, other = lattice(1)[0], lattice(2)[0], lattice(3)[0].T * 1.1
+    planes = [Alone.of_plane(p / 100, p / 100, 1, has_background=False) for p in (first, second, other)]
+    find_partners(planes)
+    assert planes[0].partner is planes[1].given and planes[1].partner is planes[0].given
+    assert planes[2].partner is None
+    example = planes[0].hidden((slice(0, 96), slice(0, 96)), np.random.default_rng(0))
+    assert example.mask is not None and example.mask.all()
+
+
+@pytest.mark.parametrize("n_pairs", [1, 2])
+def test_pairs_and_images_alone_can_be_learned_from_together(n_pairs: int, denoiser: Generator) -> None:
+    planes = [lattice(s) for s in range(n_pairs)]
+    pairs = [(noisy, clean if i == 0 else None) for i, (noisy, clean) in enumerate(planes)]
+    tuned = fine_tune_restore(denoiser, pairs, Budget(steps=3))
+    assert tuned.card.scores["held-out error removed"] > 0.1

@@ -1,0 +1,41 @@
+"""What the public functions offer beside an answer: strength, uncertainty in the image's units, one model after another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import napari_fewshot as nf
+from napari_fewshot.core.simulate import simulate_strokes
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    return nf.load("em-denoise")
+
+
+def test_uncertainty_of_a_restoration_is_in_the_units_of_the_image(denoiser, disc):
+    image = disc[0].astype(np.uint16) * 100
+    values, sigma = nf.predict(denoiser, image, uncertainty=True)
+    assert sigma.dtype == np.float32 and sigma.shape == values.shape
+    assert 20 < np.median(sigma) < 1200  # the noise is 1200
+
+
+def test_a_segmentation_of_the_denoised_image_is_one_call(denoiser, disc):
+    image, truth = disc
+    clean = nf.predict(denoiser, image)
+    tuned = nf.fine_tune(nf.load("em-segment"), clean, simulate_strokes(truth, 3), steps=0)
+    np.testing.assert_array_equal(nf.predict(tuned, image, first=denoiser), nf.predict(tuned, clean))
+
+
+def test_a_series_learns_from_its_mean(denoiser, disc):
+    rng = np.random.default_rng(0)
+    frames = disc[0] + rng.normal(0, 12, (3, *disc[0].shape)).astype(np.float32)
+    assert nf.fine_tune(denoiser, frames, frames.mean(0), steps=2).card.steps == 2
+    with pytest.raises(nf.FewshotError, match="for all its planes"):
+        nf.fine_tune(denoiser, frames, frames.mean(0)[:50], steps=1)
+
+
+def test_a_strength_out_of_range_says_so(denoiser, disc):
+    with pytest.raises(nf.FewshotError, match=r"0\.5 to 2"):
+        nf.predict(denoiser, disc[0], strength=5)

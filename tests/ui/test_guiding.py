@@ -1,0 +1,128 @@
+"""Next leads to where a stroke helps, Propagate stays where it is sure, and what is learned waits for a word."""
+
+import numpy as np
+import pytest
+
+from napari_fewshot.ui import guiding
+from napari_fewshot.ui.results import METADATA
+
+ODD = 5  # the slice that looks like nothing painted
+
+
+@pytest.fixture
+def stack(dock, viewer, clicks, paint, blobs):
+    """A stack of discs, painted on its slice 2, with a slice of stripes and an odd one; the dock shows its page."""
+    image, truth = blobs
+    planes = np.stack([np.roll(image, z, axis=1) for z in range(8)])
+    planes[ODD] = np.random.default_rng(1).integers(0, 255, image.shape)
+    layer = viewer.add_image(planes, name="discs", scale=(4.0, 0.5, 0.5), translate=(7.0, 3.0, 1.0), units="nm")
+    viewer.dims.set_current_step(0, 2)
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, np.roll(truth, 2, axis=1), index=(2,), n=6)
+    dock._tabs.setCurrentIndex(1)
+    return layer
+
+
+@pytest.fixture
+def guide(dock, monkeypatch):
+    monkeypatch.setattr(guiding, "SURVEY_S", 60.0)  # all slices are looked at, however slow the machine
+    return dock.guide.guiding
+
+
+def place(guide):
+    """The slice on display and the middle of the view, in pixels."""
+    viewer, layer = guide._viewer, guide._scene.image
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    middle = layer.world_to_data((viewer.dims.point[0], *camera.center[-2:]))
+    return guide.here, np.array(middle[-2:])
+
+
+def test_next_goes_to_the_slice_that_looks_like_nothing_painted_and_then_on(
+    dock, guide, stack, clicks, wait, paint, blobs
+):
+    clicks("next_place")
+    assert dock.guide.stop.isEnabled() and not dock.train.fine_tune.isEnabled()
+    wait(lambda: not guide.is_running)
+    slices, quality = guide.curve
+    assert slices == list(range(8)) and dock.guide.plot.n_points == 8
+    assert int(np.argmin(quality)) == ODD == guide.here
+    first, (spot,) = place(guide), guide._shown
+    assert all(s.start <= m <= s.stop for s, m in zip(spot.box, first[1], strict=True))
+    survey = guide.work
+    clicks("next_place")  # no new strokes: another place, without looking again
+    wait(lambda: len(guide._shown) == 2)
+    assert guide.work is survey and not guide._shown[1].overlaps(spot)
+    paint(dock.data.labels_layer.layer, blobs[1], index=(ODD,), n=1)
+    clicks("next_place")
+    wait(lambda: guide.work is not survey and not guide.is_running)
+
+
+def test_a_click_on_the_curve_goes_to_that_slice(dock, guide, stack, clicks, wait):
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    plot = dock.guide.plot
+    plot.choose_at(plot.getPlotItem().vb.mapViewToScene(plot._curve.curve.mapToItem(plot._curve, 3.2, 0.5)))
+    assert guide.here == 3 and plot._here.value() == 3
+
+
+def test_next_jumps_to_a_region_of_a_single_image(dock, guide, viewer, clicks, wait, paint, blobs):
+    image, truth = blobs
+    viewer.add_image(np.tile(image, (2, 2)), name="large")
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, truth)
+    dock._tabs.setCurrentIndex(1)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    (spot,) = guide._shown
+    assert spot.index == () and dock.guide.plot.n_points == 0
+    clicks("next_place")
+    wait(lambda: len(guide._shown) == 2)
+    assert not guide._shown[1].overlaps(spot)
+
+
+def test_propagate_goes_both_ways_says_where_it_stopped_and_lies_over_its_source(
+    dock, guide, stack, viewer, clicks, wait, blobs
+):
+    clicks("propagate")
+    wait(lambda: not guide.is_running)
+    (result,) = [
+        x for x in viewer.layers if x.metadata.get(METADATA, {}).get("parameters", {}).get("scope") == "propagate"
+    ]
+    done = [z for z in range(8) if np.asarray(result.data[z]).any()]
+    assert done == [0, 1, 2, 3, 4]
+    assert np.mean(result.data[3] == np.roll(blobs[1], 3, axis=1)) > 0.9
+    np.testing.assert_allclose(result.translate, stack.translate)
+    (stop,) = result.metadata[METADATA]["parameters"]["stops"]
+    assert stop.startswith(f"stopped before slice {ODD}") and stop in dock.status.text()
+
+
+def test_what_is_learned_waits_until_it_is_accepted(dock, guide, stack, viewer, clicks, wait):
+    strokes = dock.data.labels_layer.layer
+    dock.guide.learn.setChecked(True)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    assert "discs learned" in viewer.layers and dock.data.labels_layer.layer is strokes
+    clicks("reject_learned")
+    assert "discs learned" not in viewer.layers and not dock.guide.accept.isEnabled()
+    strokes.paint((3, 2, 2), 1)
+    painted = strokes.data.copy()
+    survey = guide.work
+    clicks("next_place")
+    wait(lambda: guide.work is not survey and not guide.is_running)
+    clicks("accept_learned")
+    accepted = dock.data.labels_layer.layer
+    assert accepted.name == "discs strokes and learned" and np.array_equal(strokes.data, painted)
+    assert np.array_equal(accepted.data[painted > 0], painted[painted > 0])
+    assert np.asarray(accepted.data[7]).any() and not dock.guide.accept.isEnabled()
+
+
+def test_a_survey_can_be_stopped_and_a_restoration_is_told_why_not(dock, guide, stack, clicks, wait):
+    clicks("next_place")
+    wait(lambda: bool(guide.seen) or not guide.is_running)
+    if guide.is_running:
+        clicks("stop_guide")
+    wait(lambda: not guide.is_running)
+    assert dock.train.fine_tune.isEnabled()
+    dock.data.task.setCurrentIndex(1)
+    guide.next()
+    assert "segmentation" in dock.status.text()

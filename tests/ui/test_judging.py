@@ -1,0 +1,112 @@
+"""The page Judge: scores of held-out strokes, confusion, two models over the image, and the one that is kept."""
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_fewshot.ui.results import METADATA
+
+
+def to_judge(dock):
+    (page,) = [n for n in range(dock._tabs.count()) if dock._tabs.tabText(n) == "Judge"]
+    dock._tabs.setCurrentIndex(page)
+
+
+@pytest.fixture
+def painted(dock, viewer, clicks, paint, blobs):
+    viewer.add_image(blobs[0], name="blobs", scale=(4, 4))
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, blobs[1], n=6)
+    to_judge(dock)
+    return dock
+
+
+def cells(table):
+    rows = [table.verticalHeaderItem(r).text() for r in range(table.rowCount())]
+    columns = [table.horizontalHeaderItem(c).text() for c in range(table.columnCount())]
+    return {r: {c: table.item(i, j).text() for j, c in enumerate(columns)} for i, r in enumerate(rows)}
+
+
+def test_classic_lies_beside_the_model_and_becomes_a_version_when_it_is_kept(painted, viewer, blobs, clicks, wait):
+    clicks("compare_classic")
+    wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)
+    shown = cells(painted.judge.page.scores)
+    assert list(shown["mean"]) == ["em-segment", "classic", "difference"]
+    ours, theirs, between = (viewer.layers[n] for n in (
+        "em-segment (judged)", "classic (judged)", "em-segment and classic differ"
+    ))  # fmt: skip
+    y, x = (round(t / 4) for t in ours.translate)
+    visible = blobs[1][y : y + ours.data.shape[0], x : x + ours.data.shape[1]]
+    for layer in (ours, theirs):
+        assert isinstance(layer, Labels) and np.mean(layer.data == visible) > 0.8
+        assert tuple(layer.scale) == (4, 4) and layer.metadata[METADATA]["source"] == "blobs"
+    assert theirs.metadata[METADATA]["model"]["name"] == "classic"
+    np.testing.assert_array_equal(between.data, ours.data != theirs.data)
+    assert (ours.visible, theirs.visible, between.visible) == (True, False, False)
+    clicks("look_1")
+    assert (ours.visible, theirs.visible, between.visible) == (False, True, False)
+    clicks("look_2")
+    assert between.visible and not theirs.visible
+    clicks("look_3")
+    assert not any(x.visible for x in (ours, theirs, between))
+
+    assert "classic-2" not in [c.name for c in painted._bridge.models.cards()]  # not before the user says so
+    clicks("keep_1")
+    wait(lambda: painted.data.model_name == "classic-2")
+    card = painted._bridge.models.card("classic-2")
+    assert card.net["n_trees"] == 100 and card.scores and [c.name for c in card.classes] == ["background", "object"]
+    assert not any("judged" in layer.name for layer in viewer.layers)
+    assert painted._tabs.currentIndex() == 0
+    clicks("apply")
+    wait(lambda: "blobs classic-2" in viewer.layers and not painted._bridge.is_busy)
+    result = viewer.layers["blobs classic-2"]
+    assert np.mean(result.data == blobs[1]) > 0.8
+    assert result.metadata[METADATA]["model"]["id"] == card.id
+
+
+def test_without_strokes_the_cure_is_told(dock, viewer, blobs, clicks, monkeypatch):
+    told = []
+    monkeypatch.setattr("napari_fewshot.ui.docks.fewshot.show_error", told.append)
+    viewer.add_image(blobs[0])
+    to_judge(dock)
+    clicks("compare_classic")
+    assert "New strokes layer" in told[-1] and not dock.judge.is_running
+
+
+def test_what_is_judged_is_forgotten_when_its_image_is_gone(painted, viewer, clicks, wait):
+    clicks("judge")
+    viewer.layers.remove("blobs")
+    wait(lambda: not painted._bridge.is_busy)
+    assert not any("judged" in layer.name for layer in viewer.layers)
+
+
+def test_the_current_model_is_judged_and_a_class_never_to_be_missed_becomes_a_version(
+    painted, viewer, clicks, wait, blobs
+):
+    form = painted.judge.page.never_miss
+    clicks("judge")
+    wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)
+    shown = cells(painted.judge.page.scores)
+    assert list(shown) == ["background", "object", "mean", "all strokes"]
+    assert float(shown["mean"]["em-segment"]) > 0.7 and shown["all strokes"]["em-segment"] == "–"
+    confusion = cells(painted.judge.page.confusion)
+    assert set(confusion) == {"background", "object"} and confusion["object"]["object"].endswith("%")
+    assert form.isVisible() and not form.set.isEnabled() and "Fine-tune first" in form.cost.text()
+    painted._tabs.setCurrentIndex(0)
+    painted.train.seconds.setValue(1)
+    clicks("fine_tune")
+    wait(lambda: painted.data.model_name == "em-segment-2" and not painted._bridge.is_busy)
+    to_judge(painted)
+    clicks("judge")
+    wait(lambda: form.set.isEnabled() and not painted._bridge.is_busy)
+    form.recall.setValue(100)
+    assert form.of_class.currentText() == "object" and "%" in form.cost.text()
+    clicks("never_miss_set")
+    wait(lambda: painted.data.model_name == "em-segment-3" and not painted._bridge.is_busy)
+    card = painted._bridge.models.card("em-segment-3")
+    assert card.never_miss.class_number == 2 and card.never_miss.recall == 1.0
+    assert card.parent == painted._bridge.models.card("em-segment-2").id
+    clicks("apply")
+    wait(lambda: "blobs em-segment-3" in viewer.layers and not painted._bridge.is_busy)
+    found = viewer.layers["blobs em-segment-3"].data == 2
+    assert np.mean(found[blobs[1] == 2]) > 0.95

@@ -1,0 +1,75 @@
+"""Apply answers objects on request: one id through the stack, a table of measures, painted objects as strokes."""
+
+import numpy as np
+import pytest
+
+from napari_fewshot.ui.results import METADATA
+
+
+@pytest.fixture
+def stack(blobs):
+    """Four slices of the discs, the third without its left half."""
+    slices = np.stack([blobs[0]] * 4)
+    slices[2, :, :96] = 70
+    return slices
+
+
+@pytest.fixture
+def learned(dock, viewer, stack, clicks, paint, blobs, wait):
+    viewer.add_image(stack, name="blobs", scale=(50, 4, 4), units=("nm", "nm", "nm"))
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, blobs[1], index=(1,))
+    dock.train.seconds.setValue(1)
+    clicks("fine_tune")
+    wait(lambda: dock.data.model_name == "em-segment-2" and not dock._bridge.is_busy)
+    return dock
+
+
+def applied(dock, viewer, clicks, wait):
+    clicks("apply")
+    wait(lambda: "blobs em-segment-2 objects" in viewer.layers and not dock._bridge.is_busy)
+    return viewer.layers["blobs em-segment-2 objects"]
+
+
+def test_every_disc_has_one_id_in_all_slices_and_a_row_of_measures(learned, viewer, clicks, wait, blobs):
+    learned.objects.wanted.setChecked(True)
+    assert learned.objects.of_class.currentText() == "object"
+    layer = applied(learned, viewer, clicks, wait)
+    ids = layer.data
+    assert ids.shape == (4, 160, 192) and tuple(layer.scale) == (50, 4, 4)
+    centres = [(y, x) for y in (32, 96) for x in (32, 96, 160)]
+    found = {c: {int(ids[z][c]) for z in (0, 1, 3)} for c in centres}
+    assert all(len(ids) == 1 and 0 not in ids for ids in found.values())
+    assert len(set.union(*found.values())) == 6
+    table = layer.features
+    row = table[table["index"] == ids[0][32, 160]].iloc[0]
+    disc = np.pi * 20**2
+    assert row["slices"] == 4 and row["area"] == pytest.approx(4 * disc, rel=0.1)
+    assert row["volume (nm³)"] == pytest.approx(row["area"] * 800)
+    assert row["centroid-1"] == pytest.approx(32, abs=1) and row["intensity_mean"] == pytest.approx(170, abs=10)
+    asked = layer.metadata[METADATA]["parameters"]["objects"]
+    assert asked["class_number"] == 2 and asked["split"] == 0.75 and asked["smallest_px"] > 1
+
+    viewer.layers.remove(layer)
+    learned.apply.scope.setCurrentIndex(learned.apply.scope.findData("slice"))
+    flat = applied(learned, viewer, clicks, wait)
+    assert "area (nm²)" in flat.features and "slices" not in flat.features and flat.data.shape[0] == 1
+
+
+def test_painted_objects_teach_background_and_object(dock, viewer, clicks, wait, blobs):
+    viewer.add_image(blobs[0], name="blobs")
+    clicks("new_strokes")
+    labels = dock.data.labels_layer.layer
+    labels.brush_size = 10
+    for k, (y, x) in enumerate([(2, 10), (32, 32), (32, 96), (96, 160)], start=1):  # 1 is background
+        for dx in range(-8, 9, 4):
+            labels.paint((y, x + dx), k)
+    dock.objects.wanted.setChecked(True)
+    dock.objects.painted.setChecked(True)
+    dock.train.seconds.setValue(1)
+    clicks("fine_tune")
+    wait(lambda: dock.data.model_name == "em-segment-2" and not dock._bridge.is_busy)
+    card = dock._bridge.models.card("em-segment-2")
+    assert card.painted == (1, 2) and [c.name for c in card.classes] == ["background", "object"]
+    layer = applied(dock, viewer, clicks, wait)
+    assert len({int(layer.data[c]) for c in [(32, 32), (32, 96), (96, 160)]} - {0}) == 3
