@@ -29,9 +29,8 @@ def test_dual_and_primal_solutions_agree() -> None:
     centred = x[:29] - (share * x[:29]).sum(0)
     goal = F.one_hot(y[:29], 2).float()
     goal = goal - (share * goal).sum(0)
-    primal = torch.linalg.solve(
-        centred.T @ (share * centred) + head.log_ridge.exp() * torch.eye(30), centred.T @ (share * goal)
-    )
+    ridge = head.log_ridge.exp() * (share * centred**2).sum()
+    primal = torch.linalg.solve(centred.T @ (share * centred) + ridge * torch.eye(30), centred.T @ (share * goal))
     assert torch.allclose(wide, primal.T, atol=1e-4)
 
 

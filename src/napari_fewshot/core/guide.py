@@ -34,7 +34,7 @@ class Look:
 class Spot(NamedTuple):
     """A region in which a stroke is expected to gain ``gain`` (only comparable within one survey)."""
 
-    index: PlaneIndex
+    index: PlaneIndex  # type: ignore[assignment]  # hides tuple.index, which nobody asks a spot for
     box: Box
     gain: float
 

@@ -30,6 +30,7 @@ from napari_fewshot.engine.pretexts import PRETEXTS
 from napari_fewshot.engine.pretexts.combined import Combined
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Pretext, Shared, Sources
 from napari_fewshot.engine.pretexts.restore import MODELS, Restore
+from napari_fewshot.engine.spectra import training_spectrum
 from napari_fewshot.engine.windows import find_windows, hold_out
 from napari_fewshot.tasks import TASKS
 
@@ -152,7 +153,7 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
             logbook.close()
     if crew.rank:
         return []
-    cards = _save(recipe, fitted, objective.latest, out)
+    cards = _save(recipe, fitted, objective.latest, train.patches, out)
     if not fitted.stopped:
         checkpoint.remove()
     return cards
@@ -231,12 +232,16 @@ def _head_of(module: Shared, model: str) -> nn.Module | None:
     return parts["restore"][model] if "restore" in parts else None
 
 
-def _save(recipe: Recipe, fitted: Fitted[Shared], scores: dict[str, float], out: Path) -> list[ModelCard]:
-    cards = []
+def _save(
+    recipe: Recipe, fitted: Fitted[Shared], scores: dict[str, float], patches: Patches, out: Path
+) -> list[ModelCard]:
+    cards, rng = [], np.random.default_rng(recipe.seed)
     for model in recipe.models:
         task = next(t for t in TASKS.values() if model in t.models)
         mine = {"held-out L1": scores[f"{model} L1"]} if model in MODELS else _others(scores)
         card = _card(recipe, model, task.name, fitted, mine)
+        if task.corrupt:
+            card = replace(card, spectrum=training_spectrum(task.name, card.factor, patches, rng))
         network = Network.of_card(card)
         network.load_state_dict(_states(fitted.module, model), strict=_head_of(fitted.module, model) is not None)
         cards.append(Generator(card, network).save(out / model))

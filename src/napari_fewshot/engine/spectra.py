@@ -9,7 +9,7 @@ from napari_fewshot.engine.patches import Patches
 from napari_fewshot.tasks import TASKS
 
 SIDE_PX = 192
-N_DRAWS = 200
+N_DRAWS = 64
 
 
 def training_spectrum(task: str, factor: int, patches: Patches, rng: np.random.Generator) -> tuple[Spectrum, Spectrum]:
