@@ -32,7 +32,7 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import Painting, painting_of
-from napari_fewshot.engine.fine_tune import fine_tune_segment
+from napari_fewshot.engine.fine_tune import MARGIN, fine_tune_segment
 from napari_fewshot.engine.fit import Schedule, fit
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
@@ -87,7 +87,7 @@ def ours(
 ) -> Shown:
     painting = painting_of([image], [strokes])
     objective = kind(generator, painting, 0)
-    schedule = Schedule(Budget(seconds=max(marks)), rate=3e-4, warm_steps=5, average=0.9)
+    schedule = Schedule(Budget(seconds=max(marks)), rate=3e-4, warm_steps=5, average=0.9, margin=MARGIN)
     fit(objective, schedule, SILENT, np.random.default_rng(0), objective.began)
     return [(s, lambda plane, g=g: predict_plane(g, plane)[0]) for s, g in objective.versions]
 

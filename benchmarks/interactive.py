@@ -31,6 +31,7 @@ from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.samples import image, truth
 
 N_STROKES = 6
+STROKE_S = 0.5
 WAIT_S = 120.0
 
 
@@ -144,9 +145,11 @@ class Bench:
         if not any(layer.name.endswith("strokes") for layer in self.viewer.layers):
             self.child("new_strokes").click()
         labels = self.child("labels_layer").layer
-        strokes = simulate_strokes(truth("superalloy"), n, seed)
-        at = np.nonzero(strokes)
-        labels.data_setitem(at, strokes[at].astype(labels.data.dtype))
+        for j in range(1, n + 1):  # one stroke of each class after the other, faster than any hand
+            strokes = simulate_strokes(truth("superalloy"), j, seed)
+            at = np.nonzero(strokes)
+            labels.data_setitem(at, strokes[at].astype(labels.data.dtype))
+            pass_time(STROKE_S)
         return labels
 
     def is_idle(self) -> bool:

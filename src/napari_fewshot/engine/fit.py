@@ -38,6 +38,8 @@ class Schedule:
         Decay of the exponential moving average of the weights, 0 to 1.
     look_s : float
         Seconds between scores and previews, and between snapshots.
+    margin : float
+        By how much a score must be better than the best before it, where scores are noisy.
     """
 
     budget: Budget
@@ -45,6 +47,7 @@ class Schedule:
     warm_steps: int = 50
     average: float = 0.99
     look_s: float = 1.0
+    margin: float = 0.0
 
 
 @dataclass
@@ -174,7 +177,7 @@ class _Loop(Generic[M]):
         module: M = self.average.module if self.fitted.steps else self.objective.module  # type: ignore[assignment]
         score = self.objective.score(module)
         score = score if score is not None and np.isfinite(score) else None
-        if score is None or self.fitted.best is None or score >= self.fitted.best:
+        if score is None or self.fitted.best is None or score >= self.fitted.best + self.schedule.margin:
             self.fitted.best = score
             self.fitted.module.load_state_dict(module.state_dict())
         self.objective.show(self.fitted.module, self.listener)
