@@ -24,8 +24,8 @@ class TrustForm(QWidget):
         super().__init__()
         self.strength = _slider(
             "strength", "Strength",
-            "To the right less noise stays and fine detail goes with it, to the left more of both stays; "
-            "in the middle is what the model was trained for.",
+            "How strong the noise is taken to be. The middle is what the model was trained for, and with the embedded "
+            "models the best place: move it only to compare.",
         )  # fmt: skip
         self.strength.setRange(-STEPS, STEPS)
         self.shown = QLabel()
