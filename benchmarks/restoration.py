@@ -1,6 +1,6 @@
 """How well the restorations do beside other tools: fidelity, a measurement, time, and how far their doubts can be trusted.
 
-    python -m benchmarks.restoration DATA [--pairs 4] [--sets ...] [--methods ...] [--out results/restoration.jsonl] [--page docs]
+    python benchmarks/restoration.py DATA [--pairs 4] [--sets ...] [--methods ...] [--out results/restoration.jsonl] [--page docs]
 
 DATA holds restoration/<set>/{noisy|lr}/*.tif and {clean|clean_nobg|hr}/*.tif (uint8, level = value / 255), with pairs.csv
 that tells doses. PSNR and SSIM (skimage, data range 1) after clipping to 0..1; in background sets after the least-squares
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
+from restoration_page import CROPS, figures, report
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -36,7 +37,6 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_
 from skimage.transform import resize
 
 import napari_fewshot as nf
-from benchmarks.restoration_page import CROPS, figures, report
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.network import Network

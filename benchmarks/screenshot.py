@@ -12,7 +12,7 @@ from pathlib import Path
 
 os.environ["NAPARI_FEWSHOT_HOME"] = tempfile.mkdtemp(prefix="fewshot-shot-")
 
-from benchmarks.interactive import Bench, pass_time, wait_until
+from interactive import Bench, pass_time, wait_until
 
 SECONDS = 20
 
