@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 
+import psutil
 import pytest
 
 from napari_fewshot.engine.loader import AHEAD, load
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
 WAYS = pytest.mark.parametrize("n_loaders", [0, 1, 2])
 
 
@@ -23,7 +26,8 @@ def test_steps_come_in_order_whoever_draws(n_loaders: int) -> None:
     taken = [next(coming) for _ in range(12)]
     coming.close()
     assert [value for value, _ in taken] == [n**2 for n in range(5, 17)]
-    assert len({pid for _, pid in taken}) == (2 if n_loaders == 2 and hasattr(os, "fork") else 1)
+    is_forked = n_loaders == 2 and "fork" in multiprocessing.get_all_start_methods()
+    assert (os.getpid() in {pid for _, pid in taken}) != is_forked
 
 
 def test_a_thread_draws_ahead_and_ends_when_closed() -> None:
@@ -40,3 +44,19 @@ def test_what_goes_wrong_while_drawing_is_raised_where_it_is_taken(n_loaders: in
     coming = load(lambda step: 1 // step, 0, n_loaders)
     with pytest.raises(ZeroDivisionError):
         next(coming)
+
+
+FORGETFUL = """
+import os, sys
+from napari_fewshot.engine.loader import load
+coming = load(lambda step: os.getpid(), 0, 2)
+print(*{next(coming) for _ in range(20)}, flush=True)
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="draws in threads here")
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
+def test_a_program_that_never_closes_it_ends_and_so_do_its_processes(end: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FORGETFUL + end], capture_output=True, text=True, timeout=120)
+    loaders = [psutil.Process(pid) for pid in map(int, done.stdout.split()) if psutil.pid_exists(pid)]
+    assert done.stdout and not psutil.wait_procs(loaders, timeout=30)[1]

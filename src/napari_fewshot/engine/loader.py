@@ -6,14 +6,14 @@ All ways hand out ``draw(step)`` for one step after the other: what a step gets 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import count
-from typing import TypeVar
-
-from torch.utils.data import DataLoader, Dataset
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -33,38 +33,45 @@ def load(draw: Callable[[int], T], first: int = 0, n_loaders: int = 1) -> Genera
     """
     if n_loaders == 0:
         return (draw(step) for step in count(first))
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    return _in_processes(draw, first, n_loaders) if n_loaders > 1 and can_fork else _in_threads(draw, first, n_loaders)
+    if n_loaders > 1 and "fork" in multiprocessing.get_all_start_methods():
+        fork = multiprocessing.get_context("fork")
+        pool = ProcessPoolExecutor(n_loaders, fork, initializer=_start_drawing, initargs=(draw,))
+        return _ahead(pool, _draw, first, n_loaders)
+    return _ahead(ThreadPoolExecutor(n_loaders, "loader"), draw, first, n_loaders)
 
 
-def _in_threads(draw: Callable[[int], T], first: int, n: int) -> Generator[T, None, None]:
-    threads, coming = ThreadPoolExecutor(n, "loader"), deque[Future[T]]()
+def _ahead(pool: Executor, draw: Callable[[int], T], first: int, n: int) -> Generator[T, None, None]:
+    coming = deque[Future[T]]()
     try:
         for step in count(first):
-            coming.append(threads.submit(draw, step))
+            coming.append(pool.submit(draw, step))
             if len(coming) > AHEAD * n:
                 yield coming.popleft().result()
     finally:
-        threads.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
-def _in_processes(draw: Callable[[int], T], first: int, n: int) -> Generator[T, None, None]:
-    steps = DataLoader(
-        _Steps(draw), batch_size=None, sampler=count(first), num_workers=n, prefetch_factor=AHEAD,
-        collate_fn=lambda drawn: drawn, multiprocessing_context="fork", worker_init_fn=_leave_signals_alone,
-    )  # fmt: skip
-    yield from steps
+# in a process of the pool
+
+_drawing: Callable[[int], Any]
 
 
-def _leave_signals_alone(_: int) -> None:
-    """Ctrl-C and the end of a cluster's job reach all processes; the one that trains decides, and ends the others."""
+def _start_drawing(draw: Callable[[int], Any]) -> None:
+    """Take over what was forked with this process: it need not be picklable."""
+    global _drawing
+    _drawing = draw
+    # Ctrl-C and the end of a cluster's job reach all processes; the one that trains decides, and ends the others
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-class _Steps(Dataset[T]):
-    def __init__(self, draw: Callable[[int], T]) -> None:
-        self.draw = draw
+def _draw(step: int) -> Any:
+    return _drawing(step)
 
-    def __getitem__(self, step: int) -> T:
-        return self.draw(step)
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

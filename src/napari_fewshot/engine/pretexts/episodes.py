@@ -9,18 +9,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, gaussian_laplace
+from skimage.transform import resize
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.simulate import Brush, simulate_strokes
 from napari_fewshot.engine.patches import Patches, crop, recontrasted, turned
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Sources
 from napari_fewshot.engine.pretexts.scenes import draw_scene
-from napari_fewshot.tasks.degrade import add_noise, bin_down
+from napari_fewshot.tasks.degrade import add_noise
 
 SIDE_PX = 192
 SCENE_PX = 288  # two views of it overlap, but differ
 CLUSTERED_PX = 256  # of a patch whose clusters are the classes
-LABELLED_SHARE = 0.5  # of the episodes, where there are labels
+LABELLED_SHARE = 0.4  # of the episodes, where there are labels
+MAGNIFICATIONS = (0.5, 1.5)  # of a labelled image: at which structures and pixels meet differs between microscopes
 DRAWN_SHARE = 0.6  # of the others; the rest are clusters
 MAX_PAINTED = 512  # painted pixels per episode that enter the head
 MINIMUM_CLASS_PX = 60
@@ -83,11 +85,13 @@ def _can_be_painted(classes: np.ndarray) -> bool:
 
 
 def _labelled_crop(source: LabelledSet, i: int, rng: Rng) -> np.ndarray:
+    """(2, SIDE_PX, SIDE_PX) grey levels and classes, at another magnification each time."""
+    side_px = round(SIDE_PX / np.exp(rng.uniform(*np.log(MAGNIFICATIONS))))
     image, labels = source.images[i], source.labels[i]
     both = np.stack([Intensity.measure(image).to_unit(image), labels + np.float32(1)])
-    if min(image.shape) >= 2 * SIDE_PX and rng.random() < 0.5:
-        both = np.stack([bin_down(both[0], 2), both[1][: image.shape[0] // 2 * 2 : 2, : image.shape[1] // 2 * 2 : 2]])
-    return turned(crop(both, SIDE_PX, rng), rng)
+    grey, classes = turned(crop(both, side_px, rng), rng)
+    shape = (SIDE_PX, SIDE_PX)
+    return np.stack([resize(grey, shape, 1, anti_aliasing=side_px > SIDE_PX), resize(classes, shape, 0)])
 
 
 def _clusters(patch: np.ndarray, n: int, rng: Rng) -> np.ndarray:
