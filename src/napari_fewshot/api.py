@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from napari_fewshot.api_arguments import Images, budget_from, painting_from, pairs_from, wish_from
 from napari_fewshot.api_objects import objects as objects
 from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import FewshotError, PictureError, StrokesError
+from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
-from napari_fewshot.core.job import Budget
-from napari_fewshot.core.operating import NeverMiss
-from napari_fewshot.core.picture import Picture, picture_of
+from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import NAME, ModelFile, Shelf, read_model
-from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.engine.listen import Silent
 from napari_fewshot.tasks import TASKS
 
 if TYPE_CHECKING:
     from napari_fewshot.engine.generator import Generator
 
-DEFAULT_SECONDS = 10.0
 OnEvent = Callable[[Event], None]
-Images = np.ndarray | Sequence[np.ndarray]
 
 
 def models() -> list[ModelCard]:
@@ -118,13 +114,13 @@ def fine_tune(
     started = time.monotonic()
     listener = Teller(on_event) if on_event else Silent()
     if TASKS[generator.card.task].needs_strokes:
-        painting = _painting(images, painted)
-        wish = _wish(never_miss, painting)
-        budget = _budget(seconds, steps, started)
+        painting = painting_from(images, painted)
+        wish = wish_from(never_miss, painting)
+        budget = budget_from(seconds, steps, started)
         tuned = fine_tune_segment(generator, painting, budget, seed=seed, listener=listener, never_miss=wish)
     else:
-        pairs = _targets(images, painted, generator.card.factor)
-        tuned = fine_tune_restore(generator, pairs, _budget(seconds, steps, started), seed=seed, listener=listener)
+        pairs = pairs_from(images, painted, generator.card.factor)
+        tuned = fine_tune_restore(generator, pairs, budget_from(seconds, steps, started), seed=seed, listener=listener)
     if on_event:
         on_event(Finished("", tuned.to_file()))
     return tuned
@@ -258,7 +254,7 @@ def suggest(
 
     picture, listener = picture_of(image), Teller(on_event) if on_event else Silent()
     picture.check_size()
-    painting = None if painted is None else _painting(image, painted)
+    painting = None if painted is None else painting_from(image, painted)
     guide = Guide.of(generator, painting, FeatureCache(), seed)
     began, looks, seen = time.monotonic(), plan_looks(picture), []
     for look in looks:
@@ -289,83 +285,3 @@ class Teller(Silent):
 
     def note(self, message: str) -> None:
         self.on_event(Note("", message))
-
-
-def _budget(seconds: float | None, steps: int | None, started: float) -> Budget:
-    if seconds is not None and not seconds > 0:
-        raise FewshotError(f"seconds must be positive, got {seconds}: use steps=0 to fit the head only")
-    if steps is not None and steps < 0:
-        raise FewshotError(f"steps must not be negative, got {steps}")
-    if seconds is None and steps is None:
-        seconds = DEFAULT_SECONDS
-    left = None if seconds is None else max(seconds - (time.monotonic() - started), 1e-3)
-    return Budget(left, steps)
-
-
-def _wish(never_miss: tuple[int, float] | None, painting: Painting) -> NeverMiss | None:
-    wish = None if never_miss is None else NeverMiss(*never_miss)
-    if wish is not None and (wish.class_number not in painting.classes or not 0 < wish.recall <= 1):
-        raise StrokesError(
-            f"never_miss is {never_miss}: give one of the painted classes {painting.classes} and a share from 0 to 1"
-        )
-    return wish
-
-
-def _painting(images: Images, painted: Images | None) -> Painting:
-    if painted is None:
-        raise StrokesError("a segmentation learns from strokes: give integer arrays, 0 = not painted, k >= 1 = class k")
-    planes, labels = [], []
-    for picture, strokes in _matched(images, painted, "strokes"):
-        if picture.shape != strokes.shape:
-            raise StrokesError(
-                f"the strokes have shape {strokes.shape}, '{picture.name}' has {picture.shape}: they must be equal"
-            )
-        picture.check_size()
-        for index in picture.plane_indices():
-            plane = strokes.take_plane(index)
-            if plane.any():  # planes without paint need not be read
-                planes.append(picture.take_plane(index))
-                labels.append(plane)
-    painting = painting_of(planes, labels)
-    painting.check()
-    return painting
-
-
-def _targets(images: Images, targets: Images | None, factor: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    if targets is None:
-        return [(p.take_plane(i), None) for p in _checked(images) for i in p.plane_indices()]
-    pairs: list[tuple[np.ndarray, np.ndarray | None]] = []
-    for picture, target in _matched(images, targets, "targets"):
-        *leading, y, x = picture.shape
-        fine = (y * factor, x * factor)
-        if target.shape not in ((*leading, *fine), fine):
-            raise PictureError(
-                f"the target of '{picture.name}' has shape {target.shape}, it must be {(*leading, *fine)}, "
-                f"or {fine} for all its planes"
-            )
-        picture.check_size()
-        is_one = target.shape == fine  # such as the mean of a series
-        pairs += [(picture.take_plane(i), target.take_plane(() if is_one else i)) for i in picture.plane_indices()]
-    return pairs
-
-
-def _matched(images: Images, others: Images, what: str) -> Iterator[tuple[Picture, Picture]]:
-    first, second = _pictures(images, "image"), _pictures(others, what)
-    if len(first) != len(second):
-        raise FewshotError(f"there are {len(first)} images and {len(second)} {what}: give one for each image")
-    return zip(first, second, strict=True)
-
-
-def _checked(images: Images) -> list[Picture]:
-    pictures = _pictures(images, "image")
-    for picture in pictures:
-        picture.check_size()
-    return pictures
-
-
-def _pictures(images: Images, what: str) -> list[Picture]:
-    if not isinstance(images, list | tuple):
-        return [picture_of(images, what)]
-    if not images:
-        raise PictureError("the list of images is empty: give at least one")
-    return [picture_of(image, f"{what} {i}") for i, image in enumerate(images)]

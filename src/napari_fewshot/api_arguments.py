@@ -1,0 +1,101 @@
+"""What users hand to the public functions, checked and turned into what the engine takes. Loads no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from napari_fewshot.core.errors import FewshotError, PictureError, StrokesError
+from napari_fewshot.core.job import Budget
+from napari_fewshot.core.operating import NeverMiss
+from napari_fewshot.core.picture import Picture, picture_of
+from napari_fewshot.core.strokes import Painting, painting_of
+
+DEFAULT_SECONDS = 10.0
+Images = np.ndarray | Sequence[np.ndarray]
+
+
+def budget_from(seconds: float | None, steps: int | None, started: float) -> Budget:
+    """What is left of the given seconds, and the steps; 10 s when neither is given."""
+    if seconds is not None and not seconds > 0:
+        raise FewshotError(f"seconds must be positive, got {seconds}: use steps=0 to fit the head only")
+    if steps is not None and steps < 0:
+        raise FewshotError(f"steps must not be negative, got {steps}")
+    if seconds is None and steps is None:
+        seconds = DEFAULT_SECONDS
+    left = None if seconds is None else max(seconds - (time.monotonic() - started), 1e-3)
+    return Budget(left, steps)
+
+
+def wish_from(never_miss: tuple[int, float] | None, painting: Painting) -> NeverMiss | None:
+    """The class and the share of it that is to be found."""
+    wish = None if never_miss is None else NeverMiss(*never_miss)
+    if wish is not None and (wish.class_number not in painting.classes or not 0 < wish.recall <= 1):
+        raise StrokesError(
+            f"never_miss is {never_miss}: give one of the painted classes {painting.classes} and a share from 0 to 1"
+        )
+    return wish
+
+
+def painting_from(images: Images, painted: Images | None) -> Painting:
+    """The painted planes of images, each with its strokes; other planes are not read."""
+    if painted is None:
+        raise StrokesError("a segmentation learns from strokes: give integer arrays, 0 = not painted, k >= 1 = class k")
+    planes, labels = [], []
+    for picture, strokes in _matched(images, painted, "strokes"):
+        if picture.shape != strokes.shape:
+            raise StrokesError(
+                f"the strokes have shape {strokes.shape}, '{picture.name}' has {picture.shape}: they must be equal"
+            )
+        picture.check_size()
+        for index in picture.plane_indices():
+            plane = strokes.take_plane(index)
+            if plane.any():
+                planes.append(picture.take_plane(index))
+                labels.append(plane)
+    painting = painting_of(planes, labels)
+    painting.check()
+    return painting
+
+
+def pairs_from(images: Images, targets: Images | None, factor: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Planes with their targets, None where there are none."""
+    if targets is None:
+        return [(p.take_plane(i), None) for p in _checked(images) for i in p.plane_indices()]
+    pairs: list[tuple[np.ndarray, np.ndarray | None]] = []
+    for picture, target in _matched(images, targets, "targets"):
+        *leading, y, x = picture.shape
+        fine = (y * factor, x * factor)
+        if target.shape not in ((*leading, *fine), fine):
+            raise PictureError(
+                f"the target of '{picture.name}' has shape {target.shape}, it must be {(*leading, *fine)}, "
+                f"or {fine} for all its planes"
+            )
+        picture.check_size()
+        is_one = target.shape == fine  # such as the mean of a series
+        pairs += [(picture.take_plane(i), target.take_plane(() if is_one else i)) for i in picture.plane_indices()]
+    return pairs
+
+
+def _matched(images: Images, others: Images, what: str) -> Iterator[tuple[Picture, Picture]]:
+    first, second = _pictures(images, "image"), _pictures(others, what)
+    if len(first) != len(second):
+        raise FewshotError(f"there are {len(first)} images and {len(second)} {what}: give one for each image")
+    return zip(first, second, strict=True)
+
+
+def _checked(images: Images) -> list[Picture]:
+    pictures = _pictures(images, "image")
+    for picture in pictures:
+        picture.check_size()
+    return pictures
+
+
+def _pictures(images: Images, what: str) -> list[Picture]:
+    if not isinstance(images, list | tuple):
+        return [picture_of(images, what)]
+    if not images:
+        raise PictureError("the list of images is empty: give at least one")
+    return [picture_of(image, f"{what} {i}") for i, image in enumerate(images)]
