@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from command import arguments, parsed, settings, write
 from peers import CLASSIFIERS, Picture, Predictor, classic, labelled
 
 import napari_fewshot as nf
@@ -57,7 +56,7 @@ class Recorded(OnStrokes):
     def show(self, module: Network, listener: Listener) -> None:
         head = self.solve(module)
         kept = copy.deepcopy(module)
-        solver_of(kept).fill(head.weight, head.bias)
+        solver_of(kept).fill(head.solved)
         card = fitted_card(self.generator, self.painting)
         self.versions.append((time.perf_counter() - self.began, Generator(card, kept)))
 
@@ -70,7 +69,7 @@ class Plain(Recorded):
         head = self.solve(self.module)
         x = self._two_contrasts(plane, rng)[:1]
         whole = (slice(0, x.shape[-2]), slice(0, x.shape[-1]))
-        logits = solver_of(self.module).scores(self.module.look(x), whole, head.weight, head.bias)
+        logits = solver_of(self.module).scores(self.module.look(x), whole, head.solved)
         return {"strokes": F.cross_entropy(logits[:, :, yx[:, 0], yx[:, 1]], y[None])}
 
     def score(self, module: Network) -> float | None:
@@ -208,8 +207,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser = arguments(__doc__, "out", "page")
     parser.add_argument("--strokes", type=int, nargs="+", default=[3, 6, 15])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--marks", type=float, nargs="+", default=[0.5, 1, 3, 10, 30, 60])
@@ -217,23 +215,13 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="larger images are cropped to this, px")
     parser.add_argument("--others", type=int, default=4)
     parser.add_argument("--model", default="em-segment")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--page", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = parsed(parser)
     rows = list(run(args))
-    settings = {
-        k: v if isinstance(v, (int, float, list)) else str(v) for k, v in vars(args).items() if k not in ("out", "page")
-    }
     text = f"{args.seeds} seeds, up to {args.others} other images a set, images cropped to {args.side} px\n\n" + tables(
         rows
     )
-    print(text)
-    if args.out:
-        args.out.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+    write({"settings": settings(args), "rows": rows}, text, args.out, args.page)
     if args.page:
-        args.page.write_text(text)
         plot(rows, args.page.with_suffix(".png"))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.heads.classes import Solved
 from napari_fewshot.engine.painted import FeatureCache, Samples, sample
 from napari_fewshot.engine.predict import run
 from napari_fewshot.engine.segment import solver_of
@@ -91,16 +93,18 @@ def measure(data: Path, n_strokes: int, seeds: int) -> dict[str, dict[str, float
                     found[f"asked for {what}"][f"found, {place}"].append(float(np.mean(answer[crop[1] == k])))
                     found[f"asked for {what}"][f"false alarms, {place}"].append(float(np.mean(answer[crop[1] != k])))
             tuned = nf.fine_tune(start, image, strokes, steps=0)
-            solver = solver_of(tuned.network)
+            solver, none = solver_of(tuned.network), torch.empty(0)
             samples = sample(tuned.network, painting_of([image], [strokes]), FeatureCache(), 0)
+            samples = replace(samples, x=samples.x[:, : solver.n_features])  # the rank loss is that of a linear head
             with torch.no_grad():
-                head = solver.solve(samples.x, samples.y, len(tuned.card.class_numbers))
+                solved = solver.solve(samples.x, samples.y, len(tuned.card.class_numbers))
+            head = solved.weight, solved.bias
             at, ridge = tuned.card.class_numbers.index(k), float(solver.log_ridge.detach().exp())
             heads = {"ridge": head} | {
                 f"rank {lam:g}, {delta:g}": rank_head(samples, head, ridge, at, lam, delta) for lam, delta in RANK
             }
             for method, (weight, bias) in heads.items():
-                solver.fill(weight, bias)
+                solver.fill(Solved(weight, bias, none, none))
                 for place, crop in places:
                     for recall in (0.9, 0.98):
                         found[method][f"at {recall:.0%}, {place}"].append(alarms(tuned, crop, k, recall))

@@ -15,9 +15,6 @@ learned" also takes the dots it is sure of on the open images for strokes before
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import torch
+from command import arguments, parsed, write
 
 import napari_fewshot as nf
 from napari_fewshot.core.guide import SPOT_PX, Spot, next_spot, plan_looks, ranked, take_look
@@ -195,17 +192,12 @@ def table(rows: list[dict[str, object]], n_planes: int, value: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser = arguments(__doc__, "out", "table")
     parser.add_argument("--strokes", type=int, default=AT[-1])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--planes", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--sets", nargs="+")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = parsed(parser)
     folders = [f for f in sorted((args.data / "segmentation").iterdir()) if not args.sets or f.name in args.sets]
     rows = []
     for n_planes in args.planes:
@@ -214,11 +206,7 @@ def main() -> None:
             print(f"{folder.name}, {n_planes} open: done", flush=True)
     values = ("open", "other", "ECE open", "ECE other")
     text = "\n".join(table(rows, n, value) for n in args.planes for value in values)
-    print(text)
-    if args.out:
-        args.out.write_text(json.dumps(rows, indent=1) + "\n")
-    if args.table:
-        args.table.write_text(text)
+    write(rows, text, args.out, args.table)
 
 
 if __name__ == "__main__":

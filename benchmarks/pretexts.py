@@ -17,8 +17,6 @@ Needs scikit-learn, scikit-image and matplotlib beside the package.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from command import arguments, parsed, settings, write
 from peers import Predictor, classic, labelled
 from runs import RANDOM, Run, plot, segmenter, set_names, table, weights
 
@@ -150,8 +149,7 @@ def report(rows: list[Row], growth: list[Row], fast: dict[str, float], args: arg
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser = arguments(__doc__, "work", "out", "table", "plots")
     parser.add_argument("--pretexts", nargs="+", default=SPECS)
     parser.add_argument("--sets", nargs="+", default=[])
     parser.add_argument("--steps", type=int, default=300)
@@ -163,26 +161,14 @@ def main() -> None:
     parser.add_argument("--grow-widths", nargs="*", default=[])
     parser.add_argument("--grow-shares", type=float, nargs="*", default=[])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path)
-    parser.add_argument("--plots", type=Path)
-    args = parser.parse_args()
+    args = parsed(parser)
     args.work = args.work or Path(tempfile.mkdtemp())
-    torch.set_num_threads(args.threads)
     sets = set_names(args.data, args.sets)
     rows, growth = list(compared(sets, args)), list(grown(sets, args))
     fast = speed(nf.load("em-segment"))
     text = report(rows, growth, fast, args)
-    print(text)
-    scale = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-    if args.out:
-        args.out.write_text(
-            json.dumps({"scale": scale, "speed_ms": fast, "rows": rows, "growth": growth}, indent=1) + "\n"
-        )
-    if args.table:
-        args.table.write_text(text)
+    results = {"scale": settings(args), "speed_ms": fast, "rows": rows, "growth": growth}
+    write(results, text, args.out, args.table)
     if args.plots:
         plot(args.plots / "pretexts.png", rows, "strokes", KINDS[1], "method", logarithmic=True)
         for kind in dict.fromkeys(r["grows"] for r in growth):

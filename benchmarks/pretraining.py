@@ -15,8 +15,6 @@ deviation over seeds. Trained weights are kept in --work and not trained again. 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ import numpy as np
 import tifffile
 import torch
 import torch.nn.functional as F
+from command import arguments, parsed, settings, write
 from peers import spread
 from runs import RANDOM, Run, plot, segmenter, set_names, table, weights
 from skimage.metrics import structural_similarity
@@ -233,8 +232,7 @@ def report(segmented: list[Row], repaired: list[Row], args: argparse.Namespace) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser = arguments(__doc__, "work", "out", "table", "plots")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--epochs", type=int, nargs="+", default=[5, 30, 60])
     parser.add_argument("--seeds", type=int, default=3)
@@ -246,24 +244,13 @@ def main() -> None:
     parser.add_argument("--restoration-net", default="HRNet", choices=list(NETS))
     parser.add_argument("--adversarial", type=float, default=0.0)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path)
-    parser.add_argument("--plots", type=Path)
-    args = parser.parse_args()
+    args = parsed(parser)
     args.work, args.device = args.work or Path(tempfile.mkdtemp()), choose_device(args.device)
-    torch.set_num_threads(args.threads)
     hidden = tuple(sorted({*args.sets, *SHOWN_IN_PAIRS}))
     segmented, repaired = list(segmentation(args, hidden)), list(restoration(args, hidden))
     text = report(segmented, repaired, args)
-    print(text)
-    if args.out:
-        scale = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        rows = {"scale": scale, "segmentation": segmented, "restoration": repaired}
-        args.out.write_text(json.dumps(rows, indent=1) + "\n")
-    if args.table:
-        args.table.write_text(text)
+    results = {"scale": settings(args), "segmentation": segmented, "restoration": repaired}
+    write(results, text, args.out, args.table)
     if args.plots:
         lines = [{**r, "line": f"{r['net']}, {r['begin']}"} for r in segmented]
         plot(args.plots / "pretraining-dice.png", lines, "epochs", "Dice", "line")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,40 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.shelf import HOME_VARIABLE, ModelFile
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n`` a file stays in one process, and all that opens windows in one: windows fight for the keys."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneForWindows(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return "windows" if path.startswith("tests/ui/") or nodeid.endswith("::test_open_dock") else path
+
+    return OneForWindows(config, log)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test touches the models of whoever runs it."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv(HOME_VARIABLE, str(folder))
     return folder
+
+
+@pytest.fixture
+def few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretraining on a ninth of the pixels, judged and summed up by a few draws: for claims that are not about how many."""
+    from napari_fewshot.engine import spectra
+    from napari_fewshot.engine.pretexts import contrast, episodes, episodic, hybrid, inpaint, restore
+
+    for module in (restore, inpaint, episodes):
+        monkeypatch.setattr(module, "SIDE_PX", 64)
+    monkeypatch.setattr(episodes, "SCENE_PX", 96)
+    monkeypatch.setattr(episodes, "CLUSTERED_PX", 96)
+    for module in (restore, inpaint, hybrid, episodic, contrast):
+        monkeypatch.setattr(module, "N_JUDGED", 1)
+    monkeypatch.setattr(spectra, "N_DRAWS", 2)
 
 
 @pytest.fixture

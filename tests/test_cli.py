@@ -67,7 +67,7 @@ def test_models_are_listed_exported_and_imported(files, capsys):
 
 
 @pytest.mark.heavy
-def test_pretrain_makes_the_five_models(files, disc):
+def test_pretrain_makes_the_five_models(files, disc, few_pixels):
     (files / "data").mkdir()
     (files / "labelled" / "images").mkdir(parents=True)
     (files / "labelled" / "labels").mkdir()

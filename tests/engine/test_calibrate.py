@@ -12,7 +12,7 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.core.scores import calibration_error
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
-from napari_fewshot.engine.calibrate import calibrating_factor
+from napari_fewshot.engine.calibrate import Learn, calibrating_factor
 from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
@@ -29,14 +29,18 @@ def toy(separation: float) -> tuple[ClassesHead, Samples, torch.Tensor]:
     return ClassesHead(6), Samples(x, y, torch.arange(80) // 2 % N_FOLDS), pixels
 
 
+def learner(solver: ClassesHead) -> Learn:
+    return lambda x, y: partial(solver.at, solved=solver.solve(x, y, 2))
+
+
 @pytest.mark.parametrize(("separation", "lowest", "highest"), [(0.0, 0.04, 0.5), (8.0, 0.99, 1.0)])
 @torch.no_grad()
 def test_confidence_falls_to_how_often_heads_of_other_strokes_agree(
     separation: float, lowest: float, highest: float
 ) -> None:
     solver, samples, pixels = toy(separation)
-    solve = partial(solver.solve, n_classes=2)
-    factor = calibrating_factor(solve, samples, pixels, solve(samples.x, samples.y), scale=10.0)
+    learn = learner(solver)
+    factor = calibrating_factor(learn, samples, pixels, learn(samples.x, samples.y), scale=10.0)
     assert lowest <= factor <= highest
 
 
@@ -44,8 +48,8 @@ def test_confidence_falls_to_how_often_heads_of_other_strokes_agree(
 def test_too_few_strokes_to_compare_leave_the_learned_temperature() -> None:
     solver, samples, pixels = toy(1.0)
     lone = Samples(samples.x, samples.y, samples.y)  # each class in one fold
-    solve = partial(solver.solve, n_classes=2)
-    assert calibrating_factor(solve, lone, pixels, solve(samples.x, samples.y), 10.0) == 1.0
+    learn = learner(solver)
+    assert calibrating_factor(learn, lone, pixels, learn(samples.x, samples.y), 10.0) == 1.0
 
 
 def test_the_confidence_of_a_micrograph_is_calibrated(

@@ -11,6 +11,7 @@ from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.engine.fit import Schedule, fit
 from napari_fewshot.engine.listen import Listener, Silent
+from tests.engine.noting import Noting
 
 
 class Parabola:
@@ -44,22 +45,6 @@ class Parabola:
     def shrink(self) -> bool:
         self.size //= 2
         return self.size >= 1
-
-
-class Noting(Silent):
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.stop_after, self.steps, self.notes = stop_after, 0, []  # type: ignore[var-annotated]
-
-    def stopped(self) -> bool:
-        return self.stop_after is not None and self.steps >= self.stop_after
-
-    def progress(
-        self, done: int, total: int | None, seconds: float, seconds_left: float | None, losses: dict[str, float], score: float | None
-    ) -> None:  # fmt: skip
-        self.steps = done
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def schedule(steps: int | None = 200) -> Schedule:

@@ -1,10 +1,11 @@
-"""The closed-form head solves ridge regression; applying it coarse and interpolating equals the other order."""
+"""The closed-form head solves ridge regression on learned features and on waves over hand-made ones; applying it coarse and interpolating equals the other order."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
+from napari_fewshot.engine.handmade import N_FEATURES, handmade
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
 from napari_fewshot.engine.look import Look, features_at, whole
@@ -15,16 +16,16 @@ def test_separable_pixels_are_told_apart_in_both_forms_of_the_solution() -> None
     for n_per_class in (4, 200):  # fewer and more pixels than features
         y = torch.arange(3).repeat_interleave(n_per_class)
         x = F.one_hot(y, 20).float() * 5 + 0.1 * torch.randn(len(y), 20)
-        weight, bias = ClassesHead(20).solve(x, y, 3)
-        assert torch.equal((x @ weight.T + bias).argmax(1), y)
+        head = ClassesHead(20)
+        assert torch.equal(head.at(x, head.solve(x, y, 3)).argmax(1), y)
 
 
 def test_dual_and_primal_solutions_agree() -> None:
     torch.manual_seed(0)
     head, x, y = ClassesHead(30), torch.randn(30, 30), torch.randint(0, 2, (30,))
-    wide, _ = head.solve(x[:29], y[:29], 2)  # 29 < 30 features: dual
+    wide = head.solve(x[:29], y[:29], 2).weight  # 29 < 30 features: dual
     padded = torch.cat([x[:29], x[:29].mean(0, keepdim=True)])
-    assert wide.shape == head.solve(padded, torch.cat([y[:29], y[:1]]), 2)[0].shape
+    assert wide.shape == head.solve(padded, torch.cat([y[:29], y[:1]]), 2).weight.shape
     share = (F.one_hot(y[:29], 2).float() / (F.one_hot(y[:29], 2).sum(0) * 2)).sum(1, keepdim=True)
     centred = x[:29] - (share * x[:29]).sum(0)
     goal = F.one_hot(y[:29], 2).float()
@@ -38,8 +39,8 @@ def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
     torch.manual_seed(0)
     x = torch.cat([torch.randn(500, 2) - 1, torch.randn(10, 2) + 1])
     y = torch.tensor([0] * 500 + [1] * 10)
-    weight, bias = ClassesHead(2).solve(x, y, 2)
-    found = (x @ weight.T + bias).argmax(1)
+    head = ClassesHead(2)
+    found = head.at(x, head.solve(x, y, 2)).argmax(1)
     assert (found[y == 1] == 1).float().mean() >= 0.8
 
 
@@ -47,12 +48,26 @@ def test_scores_at_pixels_equal_interpolated_features_times_weights() -> None:
     torch.manual_seed(0)
     zone, box = (slice(0, 16), slice(8, 32)), (slice(4, 12), slice(10, 30))
     looks = [Look([torch.randn(1, 4, 16, 24), torch.randn(1, 6, 8, 12), torch.randn(1, 2, 4, 6)], zone)]
-    head, weight, bias = ClassesHead(12), torch.randn(3, 12), torch.randn(3)
+    looks.append(Look(handmade(torch.randn(1, 1, 16, 24)), zone))
+    head = ClassesHead(12)
+    solved = head.solve(torch.randn(40, 12 + N_FEATURES), torch.arange(40) % 3, 3)
     yx = torch.tensor([[4, 10], [11, 29], [7, 11], [5, 20]])
-    scores = head.scores(looks, box, weight, bias)[0]
-    direct = (features_at(looks, yx) @ weight.T + bias) * head.log_temperature.exp()
+    scores = head.scores(looks, box, solved)[0]
+    direct = head.at(features_at(looks, yx), solved) * head.log_temperature.exp()
     assert scores.shape == (3, 8, 20)
     assert torch.allclose(scores[:, yx[:, 0] - 4, yx[:, 1] - 10].T, direct, atol=1e-4)
+
+
+def test_waves_over_hand_made_features_tell_apart_what_no_line_does() -> None:
+    torch.manual_seed(0)
+    grey = torch.randn(400, 1)
+    made = grey + 0.3 * torch.randn(400, N_FEATURES)
+    y = (grey[:, 0].abs() > 0.7).long()  # one class on both sides of the other
+    head = ClassesHead(3)
+    x = torch.cat([torch.zeros(400, 3), made], 1)
+    solved = head.solve(x[:300], y[:300], 2)
+    assert (head.at(x[300:], solved).argmax(1) == y[300:]).float().mean() > 0.9
+    assert torch.equal(head.directions, ClassesHead(5).directions)  # a model that was saved meets the same waves
 
 
 def test_an_untrained_image_head_returns_its_input_enlarged() -> None:

@@ -14,7 +14,7 @@ from napari_fewshot.core.picture import Picture
 from napari_fewshot.engine.fit import Schedule, fit
 from napari_fewshot.engine.listen import SILENT
 from napari_fewshot.engine.patches import Patches
-from napari_fewshot.engine.pretexts import PRETEXTS, episodes, episodic, hybrid, inpaint, restore
+from napari_fewshot.engine.pretexts import PRETEXTS, hybrid, inpaint
 from napari_fewshot.engine.pretexts.combined import Combined
 from napari_fewshot.engine.pretexts.contrast import TEMPERATURE, Contrast, pixel_contrast, region_contrast
 from napari_fewshot.engine.pretexts.episodic import Episodes, Episodic
@@ -25,15 +25,7 @@ from napari_fewshot.engine.windows import find_windows
 
 NET: dict[str, Any] = {"name": "residual-unet", "widths": [8, 16]}
 
-
-@pytest.fixture(autouse=True)
-def few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (restore, inpaint, episodes):
-        monkeypatch.setattr(module, "SIDE_PX", 64)
-    monkeypatch.setattr(episodes, "SCENE_PX", 96)
-    monkeypatch.setattr(episodes, "CLUSTERED_PX", 96)
-    for module in (restore, inpaint, hybrid, episodic):
-        monkeypatch.setattr(module, "N_JUDGED", 1)
+pytestmark = pytest.mark.usefixtures("few_pixels")
 
 
 @pytest.fixture

@@ -15,45 +15,17 @@ from napari_fewshot.core.picture import Picture
 from napari_fewshot.core.shelf import Shelf, read_model
 from napari_fewshot.engine import checkpoint, logbook
 from napari_fewshot.engine.generator import Generator
-from napari_fewshot.engine.listen import Silent
 from napari_fewshot.engine.predict import predict_plane
-from napari_fewshot.engine.pretexts import episodes, episodic, hybrid, inpaint, restore
 from napari_fewshot.engine.pretexts.pretext import LabelledSet
 from napari_fewshot.engine.pretrain import Recipe, curve, pretrain
 from napari_fewshot.tasks import TASKS
+from tests.engine.noting import Noting
 
 Sample = tuple[np.ndarray, np.ndarray]
 TINY = {"name": "residual-unet", "widths": [4, 8]}
 ALL = {m for t in TASKS.values() for m in t.models}
 
-
-@pytest.fixture(autouse=True)
-def few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ninth of the pixels: nothing that is claimed here depends on their number."""
-    for module in (restore, inpaint, episodes):
-        monkeypatch.setattr(module, "SIDE_PX", 64)
-    monkeypatch.setattr(episodes, "SCENE_PX", 96)
-    monkeypatch.setattr(episodes, "CLUSTERED_PX", 96)
-    for module in (restore, inpaint, hybrid, episodic):
-        monkeypatch.setattr(module, "N_JUDGED", 2)
-
-
-class Counting(Silent):
-    """Stops after some steps, and remembers what it was told."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.stop_after, self.steps, self.notes = stop_after, 0, []  # type: ignore[var-annotated]
-
-    def stopped(self) -> bool:
-        return self.stop_after is not None and self.steps >= self.stop_after
-
-    def progress(
-        self, done: int, total: int | None, seconds: float, seconds_left: float | None, losses: dict[str, float], score: float | None
-    ) -> None:  # fmt: skip
-        self.steps = done
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
+pytestmark = pytest.mark.usefixtures("few_pixels")
 
 
 def recipe(sample: Sample, **changes: object) -> Recipe:
@@ -94,7 +66,7 @@ def test_any_network_can_be_pretrained(net: dict[str, object], tmp_path: Path, s
 
 
 def test_a_stop_leaves_usable_models_and_something_to_go_on_with(tmp_path: Path, superalloy: Sample) -> None:
-    cards = pretrain(recipe(superalloy, device="cpu", steps=9), tmp_path, Counting(stop_after=2))
+    cards = pretrain(recipe(superalloy, device="cpu", steps=9), tmp_path, Noting(stop_after=2))
     assert {c.name for c in cards} == ALL and {c.steps for c in cards} == {2}
     assert (tmp_path / checkpoint.FILE).exists()
 
@@ -102,12 +74,12 @@ def test_a_stop_leaves_usable_models_and_something_to_go_on_with(tmp_path: Path,
 def test_stopping_and_resuming_gives_what_not_stopping_gives(tmp_path: Path, superalloy: Sample) -> None:
     """Bit for bit, with a discriminator, and with a thread that draws in advance."""
     pretexts = {"restore": 1.0, "inpaint": 0.5, "episodic": 1.0, "contrast": 0.1}
-    wanted = recipe(superalloy, device="cpu", steps=8, pretexts=pretexts, n_loaders=1)
+    wanted = recipe(superalloy, device="cpu", steps=4, pretexts=pretexts, n_loaders=1)
     pretrain(wanted, tmp_path / "whole")
-    pretrain(wanted, tmp_path / "first", Counting(stop_after=4))
-    listener = Counting()
+    pretrain(wanted, tmp_path / "first", Noting(stop_after=2))
+    listener = Noting()
     cards = pretrain(replace(wanted, resume=tmp_path / "first"), tmp_path / "second", listener)
-    assert {c.steps for c in cards} == {8} and listener.steps == 8
+    assert {c.steps for c in cards} == {4} and listener.steps == 4
     assert weights(tmp_path / "second") == weights(tmp_path / "whole") != weights(tmp_path / "first")
 
 
@@ -121,7 +93,7 @@ def test_processes_that_draw_change_nothing(tmp_path: Path, superalloy: Sample) 
 
 def test_only_the_same_training_can_be_resumed(tmp_path: Path, superalloy: Sample) -> None:
     wanted = recipe(superalloy, device="cpu", steps=4, pretexts={"inpaint": 1.0})
-    pretrain(wanted, tmp_path / "first", Counting(stop_after=1))
+    pretrain(wanted, tmp_path / "first", Noting(stop_after=1))
     for changes, message in (({"seed": 1}, "another seed"), ({"resume": tmp_path / "none"}, "holds no checkpoint")):
         with pytest.raises(ModelError, match=message):
             pretrain(replace(wanted, **({"resume": tmp_path / "first"} | changes)), tmp_path / "second")  # type: ignore[arg-type]
@@ -138,7 +110,7 @@ def test_a_disk_that_fills_up_does_not_end_the_training(
             raise OSError(28, "No space left on device")
         return write(self, data)
 
-    write, listener = Path.write_bytes, Counting()
+    write, listener = Path.write_bytes, Noting()
     monkeypatch.setattr(Path, "write_bytes", full)
     (card,) = pretrain(recipe(superalloy, device="cpu", steps=2, pretexts={"inpaint": 1.0}), tmp_path, listener)
     assert card.steps == 2 and any("free some space; the training goes on" in n for n in listener.notes)
@@ -188,7 +160,7 @@ class Damaged:
 
 def test_a_corrupt_image_is_named_and_skipped(tmp_path: Path, superalloy: Sample) -> None:
     wanted = recipe(superalloy, device="cpu", pretexts={"inpaint": 1.0})
-    listener = Counting()
+    listener = Noting()
     pretrain(
         replace(wanted, pictures=(*wanted.pictures, Picture(Damaged(), "ZYX", "torn.tif"))), tmp_path / "a", listener
     )

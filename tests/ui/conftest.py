@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -106,10 +105,8 @@ def clicks(dock, qtbot):
 def wait(dock, qtbot):
     """Waits, with the event loop running, until something holds."""
 
-    def until(condition: Callable[[], bool], timeout_ms: int = WAIT_MS) -> float:
-        start = time.perf_counter()
+    def until(condition: Callable[[], bool], timeout_ms: int = WAIT_MS) -> None:
         qtbot.waitUntil(condition, timeout=timeout_ms)
-        return time.perf_counter() - start
 
     return until
 

@@ -34,6 +34,23 @@ def refused(dock, told, wait, clicks):
     return expect
 
 
+@pytest.fixture
+def learning(dock, viewer, clicks, wait, paint, blobs):
+    """Starts a fine-tuning without an end, and gives its image and strokes once a preview is there."""
+
+    def start():
+        image = viewer.add_image(blobs[0], name="blobs")
+        clicks("new_strokes")
+        labels = dock.data.labels_layer.layer
+        paint(labels, blobs[1])
+        dock.train.seconds.setValue(0)
+        clicks("fine_tune")
+        wait(lambda: "preview em-segment" in viewer.layers)
+        return image, labels
+
+    return start
+
+
 def choose(dock, task):
     dock.data.task.setCurrentIndex(dock.data.task.findData(task))
 
@@ -85,7 +102,7 @@ def test_a_stack_of_one_slice_is_a_picture(dock, viewer, clicks, wait, blobs):
     viewer.add_image(blobs[0][None], name="one")
     choose(dock, "denoise")
     clicks("apply")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     assert viewer.layers["one em-denoise"].data.shape == (1, 160, 192)
 
 
@@ -121,7 +138,7 @@ def test_some_nan_and_infinity_do_no_harm(dock, viewer, clicks, wait, paint, blo
     clicks("fine_tune")
     wait(lambda: dock.data.model_name == "em-segment-2")
     clicks("apply")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     assert viewer.layers["holes em-segment-2"].data.min() >= 1
 
 
@@ -182,7 +199,7 @@ def test_a_version_that_cannot_be_saved_stays_usable(dock, viewer, clicks, told,
     wait(lambda: bool(told))
     assert "stays usable" in told[-1] and dock.data.model_name == "em-segment-2"
     clicks("apply")
-    wait(lambda: "blobs em-segment-2" in viewer.layers and not dock._applier.is_running)
+    wait(lambda: "blobs em-segment-2" in viewer.layers and not dock._apply_desk.is_running)
     (home / "models").unlink()
     dock._tabs.setCurrentIndex(1)
     dock.versions.select("em-segment-2")
@@ -191,14 +208,8 @@ def test_a_version_that_cannot_be_saved_stays_usable(dock, viewer, clicks, told,
 
 
 @pytest.mark.parametrize("victim", ["image", "labels", "both", "preview"])
-def test_layers_deleted_while_training(dock, viewer, clicks, wait, paint, blobs, victim):
-    image = viewer.add_image(blobs[0], name="blobs")
-    clicks("new_strokes")
-    labels = dock.data.labels_layer.layer
-    paint(labels, blobs[1])
-    dock.train.seconds.setValue(0)
-    clicks("fine_tune")
-    wait(lambda: "preview em-segment" in viewer.layers)
+def test_layers_deleted_while_training(dock, viewer, clicks, wait, learning, victim):
+    image, labels = learning()
     doomed = {
         "image": [image],
         "labels": [labels],
@@ -215,14 +226,8 @@ def test_layers_deleted_while_training(dock, viewer, clicks, wait, paint, blobs,
     wait(lambda: not dock._bridge.is_busy)
 
 
-def test_the_task_changed_and_layers_renamed_while_training(dock, viewer, clicks, wait, paint, blobs):
-    image = viewer.add_image(blobs[0], name="blobs")
-    clicks("new_strokes")
-    labels = dock.data.labels_layer.layer
-    paint(labels, blobs[1])
-    dock.train.seconds.setValue(0)
-    clicks("fine_tune")
-    wait(lambda: "preview em-segment" in viewer.layers)
+def test_the_task_changed_and_layers_renamed_while_training(dock, viewer, clicks, wait, learning):
+    image, labels = learning()
     choose(dock, "denoise")
     image.name, labels.name = "renamed", "also renamed"
     viewer.layers.reverse()
@@ -241,7 +246,7 @@ def test_layers_deleted_while_applying(dock, viewer, clicks, wait, blobs):
     clicks("apply")
     wait(lambda: "stack em-denoise" in viewer.layers)
     viewer.layers.remove(source)
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     result = viewer.layers["stack em-denoise"]
     assert result.data.any(axis=(1, 2)).all()
     np.testing.assert_allclose(result.scale, (3, 0.5, 0.5))
@@ -253,18 +258,13 @@ def test_a_result_removed_while_applying_stops_it(dock, viewer, clicks, wait, bl
     clicks("apply")
     wait(lambda: "stack em-denoise" in viewer.layers)
     viewer.layers.remove("stack em-denoise")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     assert "stack em-denoise" not in viewer.layers and "stopped" in dock.status.text().lower()
 
 
-def test_a_killed_worker_ends_the_job_and_the_next_click_works(dock, viewer, clicks, told, wait, paint, blobs, caplog):
-    viewer.add_image(blobs[0], name="blobs")
-    clicks("new_strokes")
-    paint(dock.data.labels_layer.layer, blobs[1])
-    dock.train.seconds.setValue(0)
+def test_a_killed_worker_ends_the_job_and_the_next_click_works(dock, clicks, told, wait, learning, caplog):
     with caplog.at_level(logging.CRITICAL):
-        clicks("fine_tune")
-        wait(lambda: "preview em-segment" in viewer.layers)
+        learning()
         dock._bridge.compute().kill_worker()
         wait(lambda: bool(told))
     assert "worker process died" in told[-1] and dock.data.labels_layer.layer.data.any()

@@ -41,7 +41,7 @@ def test_paint_fine_tune_stop_apply_go_back(dock, viewer, started, clicks, wait,
     assert "saved as em-segment-2" in dock.status.text().lower()
 
     clicks("apply")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     result = result_of(viewer, "em-segment-2")
     assert "preview em-segment" not in viewer.layers
     assert (result.data == truth).mean() > 0.95 and result.data.dtype == np.uint8
@@ -126,7 +126,7 @@ def test_restorations_adapt_and_apply_without_strokes(dock, viewer, clicks, wait
     wait(lambda: dock.data.model_name not in (before, ""))
     dock.apply.confidence.setChecked(True)
     clicks("apply")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     unsure, result = viewer.layers[-2:]
     factor = dock._bridge.models.card(dock.data.model_name).factor
     assert result.data.shape == (160 * factor, 192 * factor) and result.data.dtype == np.uint8
@@ -156,7 +156,7 @@ def test_a_stack_is_applied_slice_by_slice_and_stop_keeps_what_is_done(dock, vie
         )
     )
     clicks("stop")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     done = viewer.layers["stack em-denoise"].data.any(axis=(1, 2))
     assert done[20] and 2 < done.sum() < 40 and "stay" in dock.status.text()
 
@@ -171,7 +171,7 @@ def test_scopes_mean_what_they_say(dock, viewer, clicks, wait, blobs):
         before = set(viewer.layers)
         dock.apply.scope.setCurrentIndex(dock.apply.scope.findData(scope))
         clicks("apply")
-        wait(lambda: not dock._applier.is_running and not dock._applier._queue)
+        wait(lambda: not dock._apply_desk.is_running and not dock._apply_desk.applier._queue)
         return sorted(x.name for x in set(viewer.layers) - before)
 
     viewer.dims.set_current_step(0, 2)
@@ -188,9 +188,9 @@ def test_rgb_is_said_to_be_worked_on_as_its_luminance(dock, viewer, clicks, wait
     viewer.add_image(np.stack([blobs[0]] * 3, -1), name="colour", rgb=True)
     dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
     heard = []
-    dock._applier.started.connect(lambda work: heard.append(dock.status.text()))
+    dock._apply_desk.applier.started.connect(lambda work: heard.append(dock.status.text()))
     clicks("apply")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     assert "luminance" in heard[0] and viewer.layers["colour em-denoise"].data.shape == (160, 192)
 
 
@@ -233,9 +233,9 @@ def test_a_folder_run_can_be_stopped_and_nothing_else_started_meanwhile(dock, cl
     clicks("apply")
     assert dock.train.stop.isEnabled()
     assert not dock.apply.apply.isEnabled() and not dock.train.fine_tune.isEnabled()
-    work = dock._folder.work
-    dock._folder.start("em-denoise", source, target)
-    assert dock._folder.work is work and "already" in dock.status.text()
+    work = dock._apply_desk.folder.work
+    dock._apply_desk.folder.start("em-denoise", source, target)
+    assert dock._apply_desk.folder.work is work and "already" in dock.status.text()
     wait(lambda: any(target.glob("*.tif")))
     clicks("stop")
     wait(lambda: dock.apply.apply.isEnabled())
@@ -246,13 +246,13 @@ def test_a_folder_run_can_be_stopped_and_nothing_else_started_meanwhile(dock, cl
 def test_nothing_of_a_job_is_kept_when_it_has_ended(dock, viewer, clicks, wait, blobs):
     import gc
 
-    from napari_fewshot.ui.applying import Landing
+    from napari_fewshot.ui.landing import Landing
     from napari_fewshot.ui.work import Work
 
     viewer.add_image(blobs[0], name="blobs")
     dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
     clicks("apply")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     viewer.layers.remove("blobs em-denoise")
 
     def is_forgotten():
@@ -282,6 +282,6 @@ def test_a_plane_that_cannot_be_used_is_named_and_costs_no_other(dock, viewer, c
 def test_a_folder_is_applied_without_opening_it(dock, viewer, clicks, wait, folders):
     _, target = folders(2)
     clicks("apply")
-    wait(lambda: not dock._folder.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     wait(lambda: "wrote 2 results" in dock.status.text().lower())
     assert {p.name for p in target.glob("*.tif")} == {"a.tif", "b.tif"} and len(viewer.layers) == 0

@@ -13,7 +13,7 @@ def test_the_pixels_on_screen_lie_where_the_truth_is(dock, viewer, clicks, wait,
     clicks("fine_tune")
     wait(lambda: dock.data.model_name == "em-segment-2")
     clicks("apply")
-    wait(lambda: not dock._applier.is_running)
+    wait(lambda: not dock._apply_desk.is_running)
     result = viewer.layers["blobs em-segment-2"]
     result.opacity = 1
     for layer in viewer.layers:

@@ -85,6 +85,13 @@ def tuned(desk):
     return ModelFile.sealed(replace(model.card, name="em-segment", classes=classes, painted=(1, 2, 3)), model.weights)
 
 
+def check_learns_from(params, job):
+    """The job has the image and all the strokes that the form named."""
+    (plane,) = job.painting.planes
+    np.testing.assert_array_equal(plane.image, params.image.data)
+    assert len(plane.strokes) == np.count_nonzero(params.labels.data)
+
+
 def test_strokes_on_another_image_never_reach_a_training(trainer, desk, form, painted, qtbot):
     a, b = painted("a", 0), painted("b", 1)
     form.params = a
@@ -102,9 +109,7 @@ def test_strokes_on_another_image_never_reach_a_training(trainer, desk, form, pa
 
     trainer.work.tell(Stopped(""))
     trainer.fine_tune()
-    (plane,) = desk.jobs[1]().painting.planes
-    np.testing.assert_array_equal(plane.image, b.image.data)
-    assert len(plane.strokes) == np.count_nonzero(b.labels.data)
+    check_learns_from(b, desk.jobs[1]())
 
 
 def test_strokes_removed_before_they_are_read_are_still_learned(trainer, desk, form, painted, viewer):
@@ -124,9 +129,7 @@ def test_resume_goes_on_with_the_image_and_strokes_it_had(trainer, desk, form, p
     trainer.follow(b.labels)
     b.labels.paint((40, 100), 2)
     trainer.resume()
-    (plane,) = desk.jobs[1]().painting.planes
-    np.testing.assert_array_equal(plane.image, a.image.data)
-    assert len(plane.strokes) == np.count_nonzero(a.labels.data)
+    check_learns_from(a, desk.jobs[1]())
 
 
 def test_resume_minds_not_that_the_version_was_renamed(trainer, desk, form, painted, tuned):

@@ -1,4 +1,4 @@
-"""The dock as part of napari: opens fast, without torch; names, tooltips, keys; closing asks and leaves nothing."""
+"""The dock as part of napari: opens without torch; names, tooltips, keys; closing asks and leaves nothing."""
 
 import os
 import subprocess
@@ -34,28 +34,25 @@ def children(pid):
     return {p.pid for p in psutil.Process(pid).children(recursive=True)}
 
 
-def test_the_dock_opens_fast_and_without_torch():
+def test_the_dock_opens_without_torch():
     """In a fresh interpreter, as the first dock of a viewer that is on screen."""
     script = """
-import sys, time
+import sys
 import napari
 viewer = napari.Viewer()
 from qtpy.QtWidgets import QApplication
 QApplication.processEvents()
-start = time.perf_counter()
 from napari_fewshot.ui.docks import FewshotDock
 dock = FewshotDock(viewer)
 viewer.window.add_dock_widget(dock, name="Few-shot")
 QApplication.processEvents()
-print(time.perf_counter() - start, "torch" in sys.modules)
+print("torch" in sys.modules)
 viewer.close()
 dock._bridge.close()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=os.environ)
     assert done.returncode == 0, done.stderr
-    seconds, has_torch = done.stdout.split()[-2:]
-    assert has_torch == "False"
-    assert float(seconds) < 1.5 * float(os.environ.get("FEWSHOT_SLOW_MACHINE", "1"))
+    assert done.stdout.split()[-1] == "False"
 
 
 def test_controls_have_the_names_that_scripts_rely_on(dock):

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_fewshot.core.errors import FewshotError
 
-STRENGTHS = (0.5, 2.0)  # beyond, a network sees contrasts that it was never shown
+STRENGTHS = (0.5, 2.0)  # beyond, noise comes back as noise, or structure goes
 STRUCTURE = 0.015  # autocorrelation of a residual above which structure is in it (noise alone measured: up to 0.008)
 
 
@@ -19,7 +19,7 @@ class Restoring:
     Parameters
     ----------
     strength : float
-        1 is what the model was trained for; 2 takes away more noise and more detail, 0.5 leaves more of both.
+        1 is what the model says; 2 takes away more noise and more detail, 0.5 leaves more of both.
     uncertainty : bool
         Also how far each pixel may be off (one standard deviation, in the units of the image).
     background : bool

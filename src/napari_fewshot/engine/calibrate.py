@@ -17,12 +17,11 @@ from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples
 N_PIXELS = 2000  # unpainted pixels that are voted on
 LEAST_LOG_FACTOR = -3.0
 TRUST = 0.7  # in the vote, the rest in the learned temperature: half the strokes make worse heads than all of them
-Solve = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # features (N, D), classes (N,) -> weight (K, D), bias (K,)
+Score = Callable[[Tensor], Tensor]  # features (N, D) -> scores (N, K)
+Learn = Callable[[Tensor, Tensor], Score]  # from features (N, D) and classes (N,)
 
 
-def calibrating_factor(
-    solve: Solve, samples: Samples, pixels: Tensor, head: tuple[Tensor, Tensor], scale: float
-) -> float:
+def calibrating_factor(learn: Learn, samples: Samples, pixels: Tensor, score: Score, scale: float) -> float:
     """By what the logits of a head are to be multiplied, 0.12 to 1, so that it is as sure as it is right.
 
     Pixels that are painted are easier than those at borders, which nobody paints; so strokes held out say too little.
@@ -33,21 +32,22 @@ def calibrating_factor(
 
     Parameters
     ----------
-    solve : callable
+    learn : callable
         Fits a head.
     samples : Samples
         Painted pixels.
     pixels : Tensor
         (N, D) features of pixels painted or not.
-    head : tuple of Tensor
-        Weight (K, D) and bias (K,) of the head for all strokes.
+    score : callable
+        The head for all strokes.
     scale : float
         What turns the head's scores into logits.
     """
-    agreed = _agreement(solve, samples, pixels, len(head[1]))
+    scores = score(pixels)
+    agreed = _agreement(learn, samples, pixels, scores.shape[1])
     if agreed is None:
         return 1.0
-    logits = (pixels @ head[0].T + head[1]) * scale
+    logits = scores * scale
     low, high = LEAST_LOG_FACTOR, 0.0
     for _ in range(12):  # the mean confidence rises with the factor: bisect
         middle = (low + high) / 2
@@ -74,15 +74,14 @@ def pixels_around(network: Network, painting: Painting, cache: FeatureCache, see
     return torch.cat(rows)
 
 
-def _agreement(solve: Solve, samples: Samples, pixels: Tensor, n_classes: int) -> float | None:
+def _agreement(learn: Learn, samples: Samples, pixels: Tensor, n_classes: int) -> float | None:
     """The share of ``pixels`` on which heads of two halves of the strokes agree; None when no half has all classes."""
     shares = []
     for other in range(1, N_FOLDS):
         half = (samples.fold == 0) | (samples.fold == other)
         if not all(len(torch.unique(samples.y[part])) == n_classes for part in (half, ~half)):
             continue
-        heads = [solve(samples.x[part], samples.y[part]) for part in (half, ~half)]
-        answers = [(pixels @ weight.T + bias).argmax(1) for weight, bias in heads]
+        answers = [learn(samples.x[part], samples.y[part])(pixels).argmax(1) for part in (half, ~half)]
         shares.append(float((answers[0] == answers[1]).float().mean()))
     return float(np.mean(shares)) if shares else None
 

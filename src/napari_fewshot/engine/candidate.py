@@ -12,7 +12,7 @@ from napari_fewshot.engine.classic import ForestHead
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.grow import PaintedPixels, learner
 from napari_fewshot.engine.painted import FeatureCache, sample
-from napari_fewshot.engine.ridge import linear, ridge
+from napari_fewshot.engine.ridge import ridge, scorer
 from napari_fewshot.engine.segment import STRENGTHS, held_out_score, solver_of
 
 
@@ -59,5 +59,5 @@ def candidate_of(generator: Generator, painting: Painting, seed: int, cache: Fea
     learn = ridge(solver, samples, len(classes), strength, solver.weight)
     x, y, fold = (values.cpu().numpy() for values in (samples.x, samples.y, samples.fold))
     warmth = solver.log_temperature.exp()
-    saved = linear(solver.weight * warmth, solver.bias * warmth) if generator.has_head else None
+    saved = scorer(solver, solver.solved.times(warmth)) if generator.has_head else None
     return Candidate(classes, x, y, fold, learn, saved)

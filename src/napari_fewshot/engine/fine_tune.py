@@ -85,7 +85,7 @@ def fine_tune_segment(
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
     head = objective.solve(fitted.module)
     painting = objective.painting
-    solver_of(fitted.module).fill(head.weight, head.bias)
+    solver_of(fitted.module).fill(head.solved)
     scores = {} if head.score is None else {"held-out stroke IoU": round(head.score, 4)}
     card = _with_painted(generator.card, painting)
     tuned = _finished(generator, card, fitted, scores, seed)
@@ -178,8 +178,7 @@ def _check_task(generator: Generator, answer: str) -> None:
 def _headless(network: Network) -> Network:
     """A copy whose head is not fitted, so that its state fits whatever is painted."""
     network = copy.deepcopy(network)
-    head = solver_of(network)
-    head.fill(head.weight[:0], head.bias[:0])
+    solver_of(network).fill(None)
     return network
 
 

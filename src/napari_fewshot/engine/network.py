@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
 from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.handmade import ALIGN_PX, REACH_PX, handmade
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead
 from napari_fewshot.engine.look import Look, whole, zone_around
@@ -66,16 +68,26 @@ class Network(nn.Module):
     @property
     def align_px(self) -> int:
         """Tiles start on multiples of this, and Y and X are padded to it."""
-        return int(self.backbone.align_px) * max(self.zooms)
+        of_backbone = int(self.backbone.align_px) * max(self.zooms)
+        return math.lcm(of_backbone, ALIGN_PX) if isinstance(self.head, ClassesHead) else of_backbone
 
     @property
     def halo_px(self) -> int:
         """Receptive field beyond a pixel over all zooms, with the reach of the head."""
-        return (self.backbone.radius_px + HEAD_PX) * max(self.zooms)
+        of_backbone = (self.backbone.radius_px + HEAD_PX) * max(self.zooms)
+        return max(of_backbone, REACH_PX) if isinstance(self.head, ClassesHead) else of_backbone
 
     def look(self, x: Tensor, box: Box | None = None) -> list[Look]:
-        """Look at a tile (B, 1, Y, X) at every zoom, as far around ``box`` as what it needs reaches; None is all."""
-        return look(self.backbone, self.zooms, x, box or whole(x))
+        """Look at a tile (B, 1, Y, X) at every zoom, as far around ``box`` as what it needs reaches; None is all.
+
+        For classes also the hand-made way, last.
+        """
+        box = box or whole(x)
+        looks = look(self.backbone, self.zooms, x, box)
+        if isinstance(self.head, ClassesHead):
+            zone = zone_around(box, REACH_PX, ALIGN_PX, whole(x))
+            looks.append(Look(handmade(x[..., zone[0], zone[1]]), zone))
+        return looks
 
     def forward(self, x: Tensor, box: Box | None = None) -> Tensor:
         """Answer for ``box`` of a tile.

@@ -10,7 +10,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from napari_fewshot.core.errors import ComputeError, ModelError
@@ -22,12 +21,13 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
-from napari_fewshot.engine.settle import keep_consistent, keep_level
+from napari_fewshot.engine.residual import BACKGROUND
+from napari_fewshot.engine.settle import CONSISTENT_SIGMAS, keep_consistent, keep_level
+from napari_fewshot.engine.strength import apply_strength
 
 TILE_PX = {"cpu": 512, "cuda": 1536, "mps": 1024}  # inner side; on a CPU small tiles stay in the cache
 SMALLEST_TILE_PX = 64
 ROWS = 512  # brought to the input's dtype at a time
-AROUND_PX = 10.0  # sigma over which the level is taken that stays where it is when the contrast changes
 
 Result = TypeVar("Result")
 
@@ -104,9 +104,8 @@ def restore_unit(
 ) -> np.ndarray:
     """Restore a (Y, X) plane; (Y * factor, X * factor) float32 on the unit scale, with the mean of the plane.
 
-    ``strength`` shows the network the plane with its contrast against the level around divided by that much, so that
-    what it has to judge is weaker or stronger: above 1 less noise stays and more detail goes, below 1 the other
-    way round. A super-resolution is made consistent with its input, see `settle.keep_consistent`.
+    At another ``strength`` than 1 less noise stays and more detail goes, or the other way round, see
+    `strength.apply_strength`. A super-resolution is made consistent with its input, see `settle.keep_consistent`.
     """
     factor = generator.card.factor
     answer = np.empty((plane.shape[0] * factor, plane.shape[1] * factor), np.float32)
@@ -114,17 +113,17 @@ def restore_unit(
     def work(tile: Tile) -> None:
         scaled = intensity.to_scale(plane[tile.outer])
         unit = intensity.to_unit(plane[tile.outer])
-        around = gaussian_filter(unit, AROUND_PX) if strength != 1 else np.zeros_like(unit)
-        seen = (around + (unit - around) / np.float32(strength)).clip(-1, 3)
-        found = run(generator, seen, tile.keep())[0].float().cpu().numpy() * np.float32(strength)
-        found += _fine(around, tile.keep(factor), factor) * np.float32(1 - strength)
+        found = run(generator, unit, tile.keep())[0].float().cpu().numpy()
         # what is brighter or darker than networks are shown stays as it was
         answer[tile.target(factor)] = found + _fine(scaled - unit, tile.keep(factor), factor)
 
     _with_room(lambda side: _tiled(generator, plane.shape, work, listener, side), generator, listener, tile_px)
+    has_background = generator.card.task == BACKGROUND
+    apply_strength(answer, plane, intensity, strength, factor=factor, has_background=has_background)
     keep_level(answer, plane, intensity)
     if factor > 1:
-        keep_consistent(answer, intensity.to_scale(plane), factor)
+        # who asks for more smoothing than the noise allows gets it, and is told how far off it is
+        keep_consistent(answer, intensity.to_scale(plane), factor, sigmas=CONSISTENT_SIGMAS * max(1.0, strength))
     return answer
 
 

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from napari_fewshot.engine.noise import MEASURE_PX, Noise
 
+BACKGROUND = "remove_background"  # the task that takes away more than noise
 LAGS_PX = (3, 6)  # further than any detector's noise is correlated, nearer than most structure is large
 BACKGROUND_PX = 12.0  # sigma of what counts as background in every direction
 STREAK_PX = 40.0  # sigma along a streak or a curtain

@@ -10,12 +10,10 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.predict import in_units_of, restore_unit, usable
-from napari_fewshot.engine.residual import smooth_background, structure_left
+from napari_fewshot.engine.residual import BACKGROUND, smooth_background, structure_left
 from napari_fewshot.engine.settle import noise_std
 from napari_fewshot.engine.trust import N_DRAWS, draw_errors, uncertainty
 from napari_fewshot.tasks.degrade import bin_down
-
-BACKGROUND = "remove_background"  # the task that takes away more than noise
 
 
 def restore_plane(

@@ -18,6 +18,7 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.predict import predict_plane, run
+from napari_fewshot.engine.residual import BACKGROUND
 
 CROP_PX = 96
 BATCH = 4
@@ -127,8 +128,7 @@ class OnImages:
         if target is None:
             unit = intensity.to_unit(_middle(image, LEARN_PX))
             estimate = run(self.generator, unit)[0].float().cpu().numpy()
-            task = self.generator.card.task
-            return Alone.of_plane(unit, estimate, self.factor, has_background=task == "remove_background")
+            return Alone.of_plane(unit, estimate, self.factor, self.generator.card.task == BACKGROUND)
         wanted_shape = tuple(n * self.factor for n in image.shape)
         if target.shape != wanted_shape:
             raise PictureError(

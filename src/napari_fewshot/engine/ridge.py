@@ -8,7 +8,7 @@ from torch import Tensor
 
 from napari_fewshot.core.judge import Learn, Scorer, cross_fit
 from napari_fewshot.core.operating import NeverMiss, OperatingPoint, operating_point
-from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.classes import ClassesHead, Solved
 from napari_fewshot.engine.painted import N_FOLDS, Samples
 
 ALL_FOLDS = tuple(range(N_FOLDS))
@@ -20,22 +20,27 @@ def ridge(solver: ClassesHead, samples: Samples, n_classes: int, strength: float
     factor = solver.log_temperature.detach().exp()
     if len(like) == n_classes:  # calibrated heads are smaller than solved ones
         with torch.no_grad():
-            whole, _ = solver.solve(samples.x, samples.y, n_classes, strength)
-        factor = factor * like.norm() / whole.norm()
+            whole = solver.solve(samples.x, samples.y, n_classes, strength)
+        factor = factor * like.norm() / whole.weight.norm()
 
     def learn(x: np.ndarray, y: np.ndarray) -> Scorer:
         given = torch.from_numpy(x).to(samples.x.device), torch.from_numpy(y).to(samples.x.device)
         with torch.no_grad():
-            weight, bias = solver.solve(*given, n_classes, strength)
-        return linear(weight * factor, bias * factor)
+            solved = solver.solve(*given, n_classes, strength)
+        return scorer(solver, solved.times(factor))
 
     return learn
 
 
-def linear(weight: Tensor, bias: Tensor) -> Scorer:
+def scorer(solver: ClassesHead, solved: Solved) -> Scorer:
     """(N, D) features -> (N, K) scores."""
-    w, b = weight.detach().cpu().numpy(), bias.detach().cpu().numpy()
-    return lambda x: np.asarray(x @ w.T + b, np.float32)
+
+    def score(x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = solver.at(torch.from_numpy(x).to(solved.bias.device), solved).cpu().numpy()
+        return found
+
+    return score
 
 
 def point_on(

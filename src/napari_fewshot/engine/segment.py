@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +17,7 @@ from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import plan_tiles
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
-from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.classes import ClassesHead, Solved
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import whole
 from napari_fewshot.engine.network import Network
@@ -36,8 +37,7 @@ ANCHOR = 1.0  # weight that keeps the layers near the pretrained ones
 class Head:
     """A solved head and how well its like did on strokes held out; ``score`` None when too few are painted to judge."""
 
-    weight: Tensor
-    bias: Tensor
+    solved: Solved
     score: float | None
     offsets: Tensor | None = None  # (K,) added to the logits, for a class of which little may be missed
 
@@ -83,10 +83,9 @@ class OnStrokes:
         scores = [held_out_score(solver, judged, self.n_classes, s) for s in STRENGTHS]
         best = max(range(len(STRENGTHS)), key=lambda i: scores[i] or 0.0)  # the first when none can be judged
         with torch.no_grad():
-            weight, bias = solver.solve(self.samples.x, self.samples.y, self.n_classes, STRENGTHS[best])
-            factor = self._calibrate(module, judged, weight, bias, STRENGTHS[best])
-        weight, bias = weight * factor, bias * factor
-        return Head(weight, bias, scores[best], self._offsets(module, weight, STRENGTHS[best]))
+            solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, STRENGTHS[best])
+            solved = solved.times(self._calibrate(module, judged, solved, STRENGTHS[best]))
+        return Head(solved, scores[best], self._offsets(module, solved.weight, STRENGTHS[best]))
 
     def _offsets(self, module: Network, weight: Tensor, strength: float) -> Tensor | None:
         """What the wish never to miss a class adds to logits; layers that were trained are asked for fold 0 only."""
@@ -97,13 +96,16 @@ class OnStrokes:
         point = point_on(self.samples, self.painting.classes, learn, self.never_miss, asked)
         return None if point is None else torch.from_numpy(point.offsets(self.painting.classes)).to(weight.device)
 
-    def _calibrate(self, module: Network, judged: Samples, weight: Tensor, bias: Tensor, strength: float) -> float:
+    def _calibrate(self, module: Network, judged: Samples, solved: Solved, strength: float) -> float:
         """By what a head's scores are multiplied to be as sure as they are right; the answers stay."""
         solver = solver_of(module)
         pixels = pixels_around(module, self.painting, self.cache, self.seed)
-        solve = partial(solver.solve, n_classes=self.n_classes, strength=strength)
+
+        def learn(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+            return partial(solver.at, solved=solver.solve(x, y, self.n_classes, strength))
+
         scale = float(solver.log_temperature.exp())
-        return calibrating_factor(solve, judged, pixels, (weight, bias), scale)
+        return calibrating_factor(learn, judged, pixels, partial(solver.at, solved=solved), scale)
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         solver, samples = solver_of(self.module), self.samples
@@ -112,9 +114,9 @@ class OnStrokes:
         given = (samples.fold != 0) & (samples.fold != asked_fold)
         if not _has_all(samples.y[given], self.n_classes):
             given = samples.fold != 0
-        weight, bias = solver.solve(samples.x[given], samples.y[given], self.n_classes)
+        solved = solver.solve(samples.x[given], samples.y[given], self.n_classes)
         x = self._two_contrasts(plane, rng)
-        logits = solver.scores(self.module.look(x), whole(x), weight, bias)  # (2, K, Y, X)
+        logits = solver.scores(self.module.look(x), whole(x), solved)  # (2, K, Y, X)
         asked = logits[:, :, yx[:, 0], yx[:, 1]]  # (2, K, N)
         counts = torch.bincount(y, minlength=self.n_classes).clamp(min=1)
         pixels = F.cross_entropy(asked, y.expand(2, -1), weight=len(y) / (self.n_classes * counts.to(asked.dtype)))
@@ -153,7 +155,7 @@ class OnStrokes:
         for tile in plan_tiles((h, w), self.cache.tile_px, module.halo_px, module.align_px):
             looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
             with torch.no_grad():
-                logits = solver_of(module).scores(looks, tile.keep(), head.weight, head.bias)[0]
+                logits = solver_of(module).scores(looks, tile.keep(), head.solved)[0]
             if head.offsets is not None:
                 logits = logits + head.offsets[:, None, None]
             values[tile.inner] = classes[logits.argmax(0).cpu().numpy()]
@@ -211,8 +213,8 @@ def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, streng
     if not (_has_all(samples.y[out], n_classes) and _has_all(samples.y[~out], n_classes)):
         return None
     with torch.no_grad():
-        weight, bias = solver.solve(samples.x[~out], samples.y[~out], n_classes, strength)
-        found, true = (samples.x[out] @ weight.T + bias).argmax(1), samples.y[out]
+        solved = solver.solve(samples.x[~out], samples.y[~out], n_classes, strength)
+        found, true = solver.at(samples.x[out], solved).argmax(1), samples.y[out]
     # every class counts as if equally much of it were painted
     share = 1.0 / torch.bincount(true, minlength=n_classes).float()
     confusion = torch.zeros(n_classes, n_classes, device=true.device)

@@ -16,8 +16,8 @@ from napari_fewshot.core.job import Job, Propagate, Survey
 from napari_fewshot.core.picture import PlaneIndex
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
-from napari_fewshot.ui.applying import Landing, Target
 from napari_fewshot.ui.bridge import Bridge
+from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.layers import current_index, show_box, show_plane
 from napari_fewshot.ui.learning import LearnedDots
 from napari_fewshot.ui.painted import PaintedPlanes

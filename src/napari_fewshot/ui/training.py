@@ -14,18 +14,18 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Preview, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
-from napari_fewshot.core.job import Apply, Budget, FineTune, Job, View
-from napari_fewshot.core.picture import Picture
+from napari_fewshot.core.job import Budget, View
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.ahead import Lookout
 from napari_fewshot.ui.bridge import Bridge
-from napari_fewshot.ui.layers import Region, array_of, plan_region, spoken
+from napari_fewshot.ui.layers import Region, plan_region, spoken
 from napari_fewshot.ui.models import NotSavedError
+from napari_fewshot.ui.orders import Orders
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.preview import Answer, PreviewLayers
-from napari_fewshot.ui.scene import Params, Scene, take_pairs, take_scene
+from napari_fewshot.ui.scene import Params, Scene, take_scene
 from napari_fewshot.ui.work import Work
 
 SETTLE_MS = 120  # after the last move of camera or slider, before a new preview is asked for
@@ -53,7 +53,7 @@ class Trainer(QObject):
         self._planes: PaintedPlanes | None = None
         self._is_live = self._again = False
         self._last: tuple[Params, ModelFile] | None = None
-        self._sent: object = None
+        self._orders = Orders(bridge.models)
         self._lookout = Lookout(bridge)
         self._strokes_timer = QTimer(self, singleShot=True, interval=15)
         self._strokes_timer.timeout.connect(self._on_strokes_settled)
@@ -139,7 +139,7 @@ class Trainer(QObject):
         except FewshotError as error:
             self.said.emit(str(error), False)
             return
-        make = self._make_look if not TASKS[params.task].needs_strokes else self._make_fit
+        make = self._orders.make_fit if TASKS[params.task].needs_strokes else self._orders.make_look
         params = replace(params, budget=Budget(steps=0))
         self.live_work = self._bridge.submit(partial(make, params, scene, None), "Live")
         self._connect_preview(self.live_work, scene)
@@ -156,8 +156,9 @@ class Trainer(QObject):
             self.said.emit(str(error), True)
             return
         self.preview.allow()
-        self.live_model, self._sent = None, None
-        make = self._make_fit if TASKS[params.task].needs_strokes else self._make_pairs
+        self.live_model = None
+        self._orders.forget()
+        make = self._orders.make_fit if TASKS[params.task].needs_strokes else self._orders.make_pairs
         self.work = self._bridge.submit(
             partial(make, params, scene, model),
             f"fine-tuning {params.model} on {spoken(scene.picture)}",
@@ -175,39 +176,6 @@ class Trainer(QObject):
             scene.painted = self._planes
             scene.renew_classes()
         return scene
-
-    def _make_fit(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
-        model = model or self._bridge.models.read(params.model)
-        painting = scene.take_painting()
-        painting.check()
-        self._sent = painting
-        view = scene.reader.take_view(scene.region, params.confidence)
-        return FineTune(model, painting, (), params.budget, params.seed, view, model.card.name)
-
-    def _make_pairs(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
-        model = model or self._bridge.models.read(params.model)
-        target = None if params.target is None else array_of(params.target)
-        pairs = take_pairs(scene.region, target, model.card.factor)
-        view = scene.reader.take_view(scene.region, params.confidence)
-        return FineTune(model, None, pairs, params.budget, params.seed, view, model.card.name)
-
-    def _make_look(self, params: Params, scene: Scene, model: ModelFile | None) -> Job:
-        region = scene.region
-        seen = Picture(region.take_pixels(), "YX", scene.place.name)
-        intensity = scene.reader.take_intensity(region.index)  # that of the whole plane, as when it is applied
-        how = replace(params.restoring, background=False)
-        return Apply(self._bridge.models.read(params.model), seen, ((),), False, intensity, restoring=how)
-
-    def _take_new_painting(self, scene: Scene) -> Painting | None:
-        painting = scene.take_painting()
-        if painting is self._sent:
-            return None
-        self._sent = painting
-        painting.check()
-        return painting
-
-    def _take_view(self, region: Region, scene: Scene, confidence: bool) -> View:
-        return scene.reader.take_view(region, confidence)
 
     def _connect_preview(self, work: Work, scene: Scene) -> None:
         work.previewed.connect(partial(self._on_work_previewed, scene))
@@ -263,7 +231,7 @@ class Trainer(QObject):
         scene = self._scene
         if self.is_training and self.work is not None:
             if scene is not None and scene.painted is not None:
-                self._bridge.send(self.work, Painting, partial(self._take_new_painting, scene))
+                self._bridge.send(self.work, Painting, partial(self._orders.take_new_painting, scene))
         elif self._is_live and TASKS[self._read().task].needs_strokes:
             self._bridge.call(self._has_new_strokes, self._on_strokes_compared)
         else:
@@ -280,7 +248,7 @@ class Trainer(QObject):
 
     def _has_new_strokes(self) -> bool:
         scene = self._scene
-        return scene is None or scene.painted is not self._planes or scene.take_painting() is not self._sent
+        return scene is None or scene.painted is not self._planes or self._orders.has_new_painting(scene)
 
     def _on_strokes_compared(self, has_new: bool | None, error: Exception | None) -> None:
         if self._is_live and not self.is_training and (has_new or error is not None):
@@ -299,6 +267,6 @@ class Trainer(QObject):
             return
         scene.region = region
         if self.is_training and self.work is not None:
-            self._bridge.send(self.work, View, partial(self._take_view, region, scene, self._read().confidence))
+            self._bridge.send(self.work, View, partial(scene.reader.take_view, region, self._read().confidence))
         elif self._is_live:
             self.refit()

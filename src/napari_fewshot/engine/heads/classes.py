@@ -4,98 +4,195 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.handmade import N_FEATURES
 from napari_fewshot.engine.look import Look
 
+N_WAVES = 256
+WAVE_SCALE = 0.35  # of their frequencies, per standard deviation of a feature over the painted pixels
+WAVE_RIDGE = 1e-3  # as a share of the waves' variance
+CHUNK_PX = 2**13  # pixels whose waves are held at a time
 
-class ClassesHead(nn.Module):
-    """Class scores linear in the features of all zooms and levels.
 
-    Ridge regression to one-hot targets, solved exactly and differentiably (Bertinetto et al. 2019, "Meta-learning
-    with differentiable closed-form solvers"); every class weighs the same however much of it is painted. The
-    strength of the ridge, as a share of the features' variance, and the temperature of the softmax are learned in
-    pretraining.
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """What strokes have taught a head.
 
     Parameters
     ----------
-    n_features, n_classes : int
-        ``n_classes`` 0 is a head that is not fitted yet.
+    weight, bias : Tensor
+        (K, D) and (K,) of the learned features; with waves (K, D + M).
+    centre, spread : Tensor
+        (H,) mean and standard deviation of the hand-made features over the painted pixels; empty without waves.
     """
 
     weight: Tensor
     bias: Tensor
+    centre: Tensor
+    spread: Tensor
+
+    def times(self, factor: float | Tensor) -> Solved:
+        """The same with scores so many times as large."""
+        return replace(self, weight=self.weight * factor, bias=self.bias * factor)
+
+
+class ClassesHead(nn.Module):
+    """Class scores by two closed-form heads that are averaged: on learned features, and on hand-made ones.
+
+    Learned features, of all zooms and levels: ridge regression to one-hot targets, solved exactly and differentiably
+    (Bertinetto et al. 2019, "Meta-learning with differentiable closed-form solvers"); every class weighs the same
+    however much of it is painted. The strength of the ridge, as a share of the features' variance, and the
+    temperature of the softmax are learned in pretraining.
+
+    Hand-made features, if there are any: the same on random waves over them (Rahimi & Recht 2007, "Random features for
+    large-scale kernel machines"; orthogonal as of Yu et al. 2016), which comes near to kernel regression with a
+    Gaussian kernel; rare bright edges are kept from being far from everything. They know the painted image's grey levels and textures, the learned ones know more pictures; the
+    two err in different places.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Learned features; ``n_classes`` 0 is a head that is not fitted yet.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    centre: Tensor
+    spread: Tensor
+    directions: Tensor
+    phases: Tensor
 
     def __init__(self, n_features: int, n_classes: int = 0) -> None:
         super().__init__()
+        self.n_features = n_features
         self.log_ridge = nn.Parameter(torch.tensor(-5.0))
         self.log_temperature = nn.Parameter(torch.tensor(2.0))
-        self.register_buffer("weight", torch.zeros(n_classes, n_features))
+        self.register_buffer("weight", torch.zeros(n_classes, n_features + N_WAVES))
         self.register_buffer("bias", torch.zeros(n_classes))
+        self.register_buffer("centre", torch.zeros(N_FEATURES))
+        self.register_buffer("spread", torch.ones(N_FEATURES))
+        directions, phases = _random_waves(N_WAVES, N_FEATURES)
+        self.register_buffer("directions", directions)
+        self.register_buffer("phases", phases)
 
     @property
     def is_fitted(self) -> bool:
         return len(self.bias) > 0
 
-    def fill(self, weight: Tensor, bias: Tensor) -> None:
-        """Take over a solved head; (K, D) and (K,), K = 0 empties it."""
-        self.weight, self.bias = weight, bias
+    @property
+    def solved(self) -> Solved:
+        return Solved(self.weight, self.bias, self.centre, self.spread)
 
-    def solve(self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0) -> tuple[Tensor, Tensor]:
+    def fill(self, solved: Solved | None) -> None:
+        """Take over what was solved; None empties the head."""
+        if solved is None:
+            self.weight, self.bias = self.weight[:0], self.bias[:0]
+        else:
+            self.weight, self.bias, self.centre, self.spread = solved.weight, solved.bias, solved.centre, solved.spread
+
+    def solve(self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0) -> Solved:
         """Fit on painted pixels.
 
         Parameters
         ----------
         x : Tensor
-            (N, D) features.
+            (N, D) learned features, or (N, D + H) with hand-made ones behind them.
         y : Tensor
             (N,) classes 0 .. n_classes - 1.
         strength : float
-            Factor on the learned ridge.
-
-        Returns
-        -------
-        weight, bias : Tensor
-            (K, D) and (K,).
+            Factor on the ridges.
         """
         target = F.one_hot(y, n_classes).to(x.dtype)  # (N,) -> (N, K)
         share = target / (target.sum(0, keepdim=True).clamp(min=1) * n_classes)
         share = share.sum(1, keepdim=True)  # (N, 1), every class sums to 1 / K
-        mean_x, mean_y = (share * x).sum(0), (share * target).sum(0)
-        centred = (x - mean_x) * share.sqrt()
-        goal = (target - mean_y) * share.sqrt()
-        ridge = self.log_ridge.exp() * strength * (centred**2).sum().clamp(min=1e-12)
-        if len(x) < x.shape[1]:  # the dual problem is the smaller one
-            weight = _solve_spd(centred @ centred.T, ridge, goal).T @ centred
-        else:
-            weight = _solve_spd(centred.T @ centred, ridge, centred.T @ goal).T
-        return weight, mean_y - weight @ mean_x
+        learned, made = x[:, : self.n_features], x[:, self.n_features :]
+        weight, bias = _regress(learned, target, share, self.log_ridge.exp() * strength)
+        centre = (share * made).sum(0)
+        spread = (share * (made - centre) ** 2).sum(0).sqrt().clamp(min=1e-6)
+        if made.shape[1]:
+            waves = self._waves(made, centre, spread)
+            second, second_bias = _regress(waves, target, share, torch.tensor(WAVE_RIDGE * strength, dtype=x.dtype))
+            weight, bias = torch.cat([weight, second], 1) / 2, (bias + second_bias) / 2
+        return Solved(weight, bias, centre, spread)
 
-    def scores(self, looks: Sequence[Look], box: Box, weight: Tensor, bias: Tensor) -> Tensor:
-        """Looks at a tile -> logits (B, K, Y, X) of a box of it.
+    def at(self, x: Tensor, solved: Solved) -> Tensor:
+        """(N, D) or (N, D + H) features of pixels -> (N, K) scores; times the temperature's exponential, logits."""
+        scores = x[:, : self.n_features] @ solved.weight[:, : self.n_features].T + solved.bias
+        if len(solved.centre):
+            waves = self._waves(x[:, self.n_features :], solved.centre, solved.spread)
+            scores = scores + waves @ solved.weight[:, self.n_features :].T
+        return scores
+
+    def scores(self, looks: Sequence[Look], box: Box, solved: Solved) -> Tensor:
+        """Looks at a tile, hand-made features last if there are any -> logits (B, K, Y, X) of a box of it.
 
         The head is applied at each map's own resolution and the few class scores are interpolated: the same as
-        interpolating the many features first, since both maps are linear.
+        interpolating the many features first, since both maps are linear. Waves are not: hand-made features are
+        interpolated before.
         """
         parts, start = [], 0
         for look in looks:
+            if start == self.n_features:
+                break  # the hand-made ones
             for values in look.maps:
-                part = weight[:, start : start + values.shape[1], None, None].to(values.dtype)
+                part = solved.weight[:, start : start + values.shape[1], None, None].to(values.dtype)
                 parts.append(look.spread(F.conv2d(values, part), box))
                 start += values.shape[1]
+        if len(solved.centre):
+            parts.append(self._scores_of_waves(looks[-1], box, solved))
         total = functools.reduce(torch.add, parts)
-        return (total + bias[:, None, None].to(total.dtype)) * self.log_temperature.exp()
+        return (total + solved.bias[:, None, None].to(total.dtype)) * self.log_temperature.exp()
 
     def forward(self, looks: Sequence[Look], box: Box) -> Tensor:
         """Logits of the fitted head, (B, K, Y, X)."""
-        return self.scores(looks, box, self.weight, self.bias)
+        return self.scores(looks, box, self.solved)
+
+    def _waves(self, made: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
+        """(N, H) hand-made features -> (N, M)."""
+        return torch.addmm(self.phases, _tamed((made - centre) / spread), self.directions.T).cos()
+
+    def _scores_of_waves(self, look: Look, box: Box, solved: Solved) -> Tensor:
+        """(B, K, Y, X) scores without the bias, some pixels at a time: the waves of all pixels would fill gigabytes."""
+        made = torch.cat([look.spread(values, box) for values in look.maps], 1)  # (B, H, Y, X)
+        pixels = _tamed((made - solved.centre[:, None, None]) / solved.spread[:, None, None]).flatten(2)
+        phases, weight = self.phases[:, None], solved.weight[:, self.n_features :]
+        scores = [weight @ (self.directions @ some + phases).cos_() for some in torch.split(pixels, CHUNK_PX, 2)]
+        return torch.cat(scores, 2).view(len(made), -1, *made.shape[-2:])
+
+
+def _regress(x: Tensor, target: Tensor, share: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted ridge regression of (N, K) targets on (N, D) features: weight (K, D) and bias (K,)."""
+    mean_x, mean_y = (share * x).sum(0), (share * target).sum(0)
+    centred = (x - mean_x) * share.sqrt()
+    goal = (target - mean_y) * share.sqrt()
+    ridge = ridge * (centred**2).sum().clamp(min=1e-12)
+    if len(x) < x.shape[1]:  # the dual problem is the smaller one
+        weight = _solve_spd(centred @ centred.T, ridge, goal).T @ centred
+    else:
+        weight = _solve_spd(centred.T @ centred, ridge, centred.T @ goal).T
+    return weight, mean_y - weight @ mean_x
+
+
+def _tamed(deviation: Tensor) -> Tensor:
+    """Deviations of 1 and less nearly as they are, large ones never beyond 4."""
+    return deviation / (1 + deviation.abs() / 4)
 
 
 def _solve_spd(matrix: Tensor, ridge: Tensor, right: Tensor) -> Tensor:
     """(matrix + ridge * 1)^-1 right for a symmetric positive semi-definite matrix."""
     factor = torch.linalg.cholesky(matrix + ridge * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device))
     return torch.cholesky_solve(right, factor)
+
+
+def _random_waves(n_waves: int, n_features: int) -> tuple[Tensor, Tensor]:
+    """Directions (M, H), orthogonal in blocks and as long as Gaussian ones, and phases (M,); the same every time."""
+    made = torch.Generator().manual_seed(0)
+    square = torch.randn(2, -(-n_waves // n_features), n_features, n_features, generator=made)
+    directions = (torch.linalg.qr(square[0])[0] * square[1].norm(dim=2, keepdim=True)).flatten(0, 1)[:n_waves]
+    return WAVE_SCALE * directions, 2 * torch.pi * torch.rand(n_waves, generator=made)

@@ -88,8 +88,8 @@ def label_all(head: nn.Module, looks: list[Look], truth: Tensor, painted: np.nda
     assert isinstance(head, ClassesHead)
     yx = torch.from_numpy(np.argwhere(painted)).to(truth.device)
     y = truth[0, yx[:, 0], yx[:, 1]]
-    weight, bias = head.solve(features_at([a.first() for a in looks], yx), y, n_classes)
-    return head.scores(looks, whole(truth[:, None]), weight, bias)
+    solved = head.solve(features_at([a.first() for a in looks], yx), y, n_classes)
+    return head.scores(looks, whole(truth[:, None]), solved)
 
 
 def soft_iou(logits: Tensor, truth: Tensor) -> Tensor:

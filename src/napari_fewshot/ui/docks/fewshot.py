@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QFileDialog, QShortcut, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QShortcut, QTabWidget, QVBoxLayout, QWidget
 
 from napari_fewshot.compute.events import Finished, Stopped
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import FewshotError, PictureError
+from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.tasks import TASKS
-from napari_fewshot.ui.applying import FOLDER, SLICE, Applier, check_model, layers_of_scope
 from napari_fewshot.ui.bridge import bridge_for
-from napari_fewshot.ui.classes import classes_of, new_strokes_layer
+from napari_fewshot.ui.classes import new_strokes_layer
+from napari_fewshot.ui.docks.apply_desk import ApplyDesk
 from napari_fewshot.ui.docks.apply_form import ApplyForm
 from napari_fewshot.ui.docks.compute_choice import ComputeChoice
 from napari_fewshot.ui.docks.data_form import DataForm
@@ -42,10 +41,8 @@ from napari_fewshot.ui.docks.window import (
     theme_colours,
     window_of,
 )
-from napari_fewshot.ui.folder import FolderRun
 from napari_fewshot.ui.layers import take_picture
 from napari_fewshot.ui.preferences import read_preferences
-from napari_fewshot.ui.results import METADATA
 from napari_fewshot.ui.scene import Params
 from napari_fewshot.ui.training import Trainer
 from napari_fewshot.ui.work import Work
@@ -60,8 +57,6 @@ class FewshotDock(QWidget):
         self._preferences = read_preferences()
         self._bridge = bridge_for(napari_viewer, self._preferences.device)
         self._trainer = Trainer(napari_viewer, self._bridge, self._read_form, self)
-        self._applier = Applier(napari_viewer, self._bridge, self)
-        self._folder = FolderRun(self._bridge, self)
         self._shortcuts: list[QShortcut] = []
         self._applies_when_saved = False
         self._make_forms()
@@ -78,11 +73,13 @@ class FewshotDock(QWidget):
         self.train = TrainForm(self._preferences.seconds)
         self.apply = ApplyForm(self._preferences.confidence)
         self.objects = ObjectsForm(self.apply)
+        self._apply_desk = ApplyDesk(self._viewer, self._bridge, self.apply, self.objects, self._read_form)
         self.trust = TrustForm()
-        self._desk = TrustDesk(self._viewer, self._bridge, self.trust, self._read_form)
+        self._trust_desk = TrustDesk(self._viewer, self._bridge, self.trust, self._read_form)
         self.versions = VersionsPanel(self._bridge.models)
         self.judge = JudgePanel(self._viewer, self._bridge, self._read_form)
         self.guide = GuidePanel(self._viewer, self._bridge, self._read_form)
+        self._desks = (self._apply_desk, self._trust_desk, self.judge.judging, self.guide.guiding)
         self.status = StatusLine()
 
     def _lay_out(self) -> None:
@@ -104,10 +101,10 @@ class FewshotDock(QWidget):
         self.data.classes.classes_changed.connect(self._trainer.renew_classes)
         shown = (self.data.model_changed, self.data.classes.classes_changed, self.data.labels_layer.layer_changed)
         for changed in shown:
-            changed.connect(self._show_classes_of_objects)
+            changed.connect(self._apply_desk.show_classes)
         self.data.task_changed.connect(self._on_task_changed)
         for changed in (self.data.model_changed, self.data.image_layer.layer_changed):
-            changed.connect(self._desk.look_at_spectrum)
+            changed.connect(self._trust_desk.look_at_spectrum)
         self.data.model_changed.connect(self._on_model_changed)
         self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
         self.train.resume_wanted.connect(self._trainer.resume)
@@ -115,28 +112,25 @@ class FewshotDock(QWidget):
         self.train.live_toggled.connect(self._on_live_toggled)
         self.apply.apply_wanted.connect(self._on_apply_wanted)
         self.trust.strength_changed.connect(self._trainer.renew_look)
-        self._desk.started.connect(self._on_desk_started)
-        self._desk.ended.connect(self._on_desk_ended)
+        self._trust_desk.ended.connect(self._on_work_ended)
         self.versions.chosen.connect(self._on_version_chosen)
         self.versions.changed.connect(self.data.refresh_models)
         self.judge.judging.kept.connect(self._on_version_chosen)
-        self.judge.judging.started.connect(self._on_applier_started)
-        self.judge.judging.judged.connect(lambda verdicts: self._trainer.preview.remove())
         self.judge.judging.ended.connect(self._show_state)
-        self.guide.guiding.started.connect(self._on_applier_started)
         self.guide.guiding.progressed.connect(self.train.show_planes)
-        self.guide.guiding.ended.connect(self._on_guiding_ended)
+        self.guide.guiding.ended.connect(self._on_work_ended)
         self.guide.strokes_accepted.connect(self._on_strokes_accepted)
         self._trainer.started.connect(self._on_trainer_started)
         self._trainer.ended.connect(self._on_trainer_ended)
         self._trainer.saved.connect(self._on_trainer_saved)
-        for applier in (self._applier, self._folder):
-            applier.started.connect(self._on_applier_started)
-            applier.progressed.connect(self.train.show_planes)
-            applier.ended.connect(self._on_applier_ended)
-        self._applier.landed.connect(lambda layer: self._trainer.preview.remove())
-        speakers = (self._trainer, self._applier, self._folder, self._computer, self.versions, self.judge.judging)
-        for speaker in (*speakers, self._desk, self.guide.guiding):
+        self._apply_desk.progressed.connect(self.train.show_planes)
+        self._apply_desk.ended.connect(self._on_apply_desk_ended)
+        self._apply_desk.folder.started.connect(self.train.show_waiting)
+        for desk in self._desks:
+            desk.started.connect(self._on_work_started)
+        for answered in (self._apply_desk.landed, self._trust_desk.started, self.judge.judging.judged):
+            answered.connect(lambda what: self._trainer.preview.remove())
+        for speaker in (self._trainer, *self._desks, self._computer, self.versions):
             speaker.said.connect(self.say)
         for parting in (self._computer.moving, self._bridge.closing):
             parting.connect(self._on_worker_parting)
@@ -192,10 +186,7 @@ class FewshotDock(QWidget):
         )
 
     def _show_state(self) -> None:
-        is_training = self._trainer.is_training
-        is_busy = is_training or self._applier.is_running or self._folder.is_running or self.judge.is_running
-        is_busy = is_busy or self.guide.is_running
-        is_busy = is_busy or self._desk.is_running
+        is_busy = self._trainer.is_training or any(desk.is_running for desk in self._desks)
         self.trust.show_alternatives.setEnabled(not is_busy)
         self.train.fine_tune.setEnabled(not is_busy)
         self.apply.apply.setEnabled(not is_busy)
@@ -206,11 +197,10 @@ class FewshotDock(QWidget):
 
     def _on_new_strokes_wanted(self) -> None:
         image = self.data.image_layer.layer
+        if image is None:
+            self.say("there is no image layer to paint on: open a micrograph, for example File > Open Sample", True)
+            return
         try:
-            if image is None:
-                raise PictureError(
-                    "there is no image layer to paint on: open a micrograph, for example File > Open Sample"
-                )
             picture = take_picture(image, self._viewer)
             picture.check_size()
             labels = new_strokes_layer(self._viewer, image, picture)
@@ -237,23 +227,6 @@ class FewshotDock(QWidget):
         if not self._trainer.is_training and name:
             self.train.show_card(self._bridge.models.card(name))
 
-    def _show_classes_of_objects(self, *what: object) -> None:
-        """Offer what the current model answers, or will answer when it has learned from the strokes."""
-        name, labels = self.data.model_name, self.data.labels_layer.layer
-        card = self._bridge.models.card(name) if name else None
-        if card is not None and card.classes:
-            self.objects.show_classes({k: card.classes[k - 1].name for k in card.class_numbers})
-        elif labels is not None:
-            self.objects.show_classes({k: c.name for k, c in enumerate(classes_of(labels), 1)})
-
-    def _on_desk_started(self, work: Work) -> None:
-        self._trainer.preview.remove()
-        self._on_applier_started(work)
-
-    def _on_desk_ended(self) -> None:
-        self.train.show_idle()
-        self._show_state()
-
     def _on_live_toggled(self, is_live: bool) -> None:
         self._trainer.set_live(is_live)
         self._show_state()
@@ -261,40 +234,15 @@ class FewshotDock(QWidget):
     def _on_stop_wanted(self) -> None:
         self.say("stopping…" if self._bridge.is_busy else "stopped")
         self.train.live.setChecked(False)
-        panels = (self.judge.judging, self._desk, self.guide.guiding)
-        for running in (self._trainer, self._applier, self._folder, *panels):
+        for running in (self._trainer, *self._desks):
             running.stop()
 
     def _on_apply_wanted(self) -> None:
-        if self._trainer.live_model is not None:
-            self._applies_when_saved = True  # what Live has learned becomes a version first
-            self.train.live.setChecked(False)
-            return
-        scope, name = self.apply.scope_key, self.data.model_name
-        below = self.data.labels_layer.layer if TASKS[self.data.task_name].needs_strokes else None
-        try:
-            card = self._bridge.models.card(name)
-            if scope == FOLDER:
-                check_model(card)
-                self._apply_to_folder(name)
-                return
-            layers = layers_of_scope(scope, self._viewer, self.data.image_layer.layer, (METADATA,))
-        except FewshotError as error:
-            self.say(str(error), True)
-            return
+        is_learning = self._trainer.live_model is not None  # what Live has learned becomes a version first
+        self._applies_when_saved |= is_learning
         self.train.live.setChecked(False)
-        objects = self.objects.objects(card)
-        is_sure, restoring = self.apply.confidence.isChecked(), self.trust.restoring()
-        first = self._bridge.models.of_task("denoise")[-1] if self.apply.denoise_first.isChecked() else None
-        self._applier.apply(layers, scope == SLICE, card, is_sure, below, objects, restoring, first)
-        self._show_state()
-
-    def _apply_to_folder(self, model: str) -> None:
-        source = QFileDialog.getExistingDirectory(self, "Choose the folder of images")
-        target = QFileDialog.getExistingDirectory(self, "Choose the folder for the results") if source else ""
-        if target:
-            self.train.show_waiting()
-            self._folder.start(model, Path(source), Path(target))
+        if not is_learning:
+            self._apply_desk.apply()
 
     def _on_version_chosen(self, card: ModelCard) -> None:
         self.data.choose_model(card)
@@ -323,18 +271,17 @@ class FewshotDock(QWidget):
             self._applies_when_saved = False
             self._on_apply_wanted()
 
-    def _on_applier_started(self, work: Work) -> None:
+    def _on_work_started(self, work: Work) -> None:
         self.say(f"{work.title}…")
         self._show_state()
 
-    def _on_applier_ended(self, sentence: str, is_failure: bool) -> None:
+    def _on_work_ended(self) -> None:
         self.train.show_idle()
-        self.say(sentence, is_failure)
         self._show_state()
 
-    def _on_guiding_ended(self) -> None:
-        self.train.show_idle()
-        self._show_state()
+    def _on_apply_desk_ended(self, sentence: str, is_failure: bool) -> None:
+        self.say(sentence, is_failure)
+        self._on_work_ended()
 
     def _on_strokes_accepted(self, labels: Labels) -> None:
         self._trainer.follow(labels)

@@ -4,50 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QWidget
 
 from napari_fewshot.ui.docks.fields import named
+from napari_fewshot.ui.docks.plot import Plot
 
 MAXIMUM_POINTS = 600  # drawn; a longer history is thinned by halves
 
 
-class LossPlot(pg.PlotWidget):
+class LossPlot(Plot):
     """Loss against steps, drawn at most as finely as it can be seen."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__("loss", "step", 130)
         named(
             self,
             "loss_plot",
             "Loss plot",
             "The training loss at each step, faint, and its running mean; it should fall and level out.",
         )
-        self.setMinimumHeight(90)
-        self.setMenuEnabled(False)
-        self.hideButtons()
-        self.setMouseEnabled(x=False, y=False)
-        self.setLabel("left", "loss")
-        self.setLabel("bottom", "step")
-        for side in ("left", "bottom"):
-            self.getAxis(side).enableAutoSIPrefix(False)
-        self.getPlotItem().setContentsMargins(0, 8, 8, 0)
         self._raw, self._trend = self.plot([], []), self.plot([], [])
         self._trend.curve.setSegmentedLineMode("on")  # Qt strokes a wide polyline many times slower than its segments
         self._steps: list[int] = []
         self._losses: list[float] = []
 
-    def sizeHint(self) -> QSize:
-        """Take what is left instead of asking for much."""
-        return QSize(300, 130)
-
     def paint_theme(self, background: str, text: str, accent: str) -> None:
         """Take the colours of napari's theme."""
-        self.setBackground(background)
-        for side in ("left", "bottom"):
-            axis = self.getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)
+        super().paint_theme(background, text, accent)
         faint = pg.mkColor(accent)
         faint.setAlpha(110)
         self._raw.setPen(pg.mkPen(faint, width=1))

@@ -6,34 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyqtgraph as pg
-from qtpy.QtCore import QPointF, QSize, Qt, Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QPointF, Qt, Signal
 
 from napari_fewshot.ui.docks.fields import named
+from napari_fewshot.ui.docks.plot import Plot
 
 
-class QualityPlot(pg.PlotWidget):
+class QualityPlot(Plot):
     """Expected quality of each slice that was looked at, and a line at the one on display."""
 
     slice_chosen = Signal(int)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__("expected right", "slice", 160)
         named(
             self,
             "quality_plot",
             "Quality along the stack",
             "The share of pixels expected to be right on each slice that was looked at; a click goes to that slice.",
         )
-        self.setMinimumHeight(90)
-        self.setMenuEnabled(False)
-        self.hideButtons()
-        self.setMouseEnabled(x=False, y=False)
-        self.setLabel("left", "expected right")
-        self.setLabel("bottom", "slice")
-        for side in ("left", "bottom"):
-            self.getAxis(side).enableAutoSIPrefix(False)
-        self.getPlotItem().setContentsMargins(0, 8, 8, 0)
         self.getPlotItem().setLimits(yMin=0, yMax=1.02, minYRange=0.25)  # slices that hardly differ look alike
         self._curve = self.plot([], [], symbol="o", symbolSize=5)
         self._here = pg.InfiniteLine(angle=90)
@@ -41,17 +32,9 @@ class QualityPlot(pg.PlotWidget):
         self.addItem(self._here, ignoreBounds=True)
         self.scene().sigMouseClicked.connect(self._on_scene_clicked)
 
-    def sizeHint(self) -> QSize:
-        """Take what is left instead of asking for much."""
-        return QSize(300, 160)
-
     def paint_theme(self, background: str, text: str, accent: str) -> None:
         """Take the colours of napari's theme."""
-        self.setBackground(background)
-        for side in ("left", "bottom"):
-            axis = self.getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)
+        super().paint_theme(background, text, accent)
         self._curve.setPen(pg.mkPen(accent, width=2))
         self._curve.setSymbolPen(accent)
         self._curve.setSymbolBrush(accent)

@@ -30,6 +30,7 @@ class TrainForm(QWidget):
         self.seconds.setSuffix(" s")
         self.seconds.setValue(seconds)
         self.progress = named(QProgressBar(), "progress", "Progress", "How far the job is, and the time left.")
+        self.progress.setRange(0, 1000)
         self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.plot = LossPlot()
         self.score = named(
@@ -90,13 +91,10 @@ class TrainForm(QWidget):
 
     def show_waiting(self) -> None:
         """Something was asked for and has not answered yet."""
-        self.progress.setRange(0, 0)
-        self.progress.setFormat("waiting for the worker…")
+        self._show_share(0.0, "waiting for the worker…")
 
     def show_idle(self) -> None:
-        self.progress.setRange(0, 1000)
-        self.progress.setValue(0)
-        self.progress.setFormat("idle")
+        self._show_share(0.0, "idle")
 
     def show_training(self, event: Progress) -> None:
         """Progress, loss and score of a fine-tuning."""
@@ -105,8 +103,7 @@ class TrainForm(QWidget):
         if event.score is not None:
             self.score.setText(f"{self.score_name} {event.score:.2f}")
         if event.seconds_left is None:
-            self.progress.setRange(0, 0)
-            self.progress.setFormat(f"step {event.done}")
+            self._show_share(0.0, f"step {event.done} · until you stop it")
             return
         share = event.seconds / max(event.seconds + event.seconds_left, 1e-6)
         self._show_share(share, f"step {event.done} · {_spoken(event.seconds_left)} left")
@@ -121,7 +118,7 @@ class TrainForm(QWidget):
         self.plot.show_history(card.losses)
 
     def _show_share(self, share: float, text: str) -> None:
-        self.progress.setRange(0, 1000)
+        """Without Qt's animation of a job without an end: each of its frames composes the whole window anew."""
         self.progress.setValue(round(1000 * min(1.0, share)))
         self.progress.setFormat(text)
 

@@ -24,8 +24,8 @@ class TrustForm(QWidget):
         super().__init__()
         self.strength = _slider(
             "strength", "Strength",
-            "How strong the noise is taken to be. The middle is what the model was trained for, and with the embedded "
-            "models the best place: move it only to compare.",
+            "Left of the middle, detail that stands out of the noise comes back, with a little noise. Right of it, detail "
+            "that hardly does is taken away too. The middle is what the model says.",
         )  # fmt: skip
         self.strength.setRange(-STEPS, STEPS)
         self.shown = QLabel()

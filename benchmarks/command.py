@@ -1,0 +1,43 @@
+"""What the command lines of benchmarks share: where the data lie, how many threads, where results go. Measures nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def arguments(text: str | None, *outputs: str) -> argparse.ArgumentParser:
+    """A parser that knows the folder of data, the threads, and the files ``outputs`` are written to."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    for output in outputs:
+        parser.add_argument(f"--{output}", type=Path)
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; from here on torch uses the threads they name."""
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    return args
+
+
+def settings(args: argparse.Namespace) -> Mapping[str, Any]:
+    """The arguments as JSON takes them."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
+
+
+def write(results: Any, text: str, out: Path | None, table: Path | None) -> None:
+    """Print a table, and write it and what it was made of where that is wanted."""
+    print(text)
+    if out:
+        out.write_text(json.dumps(results, indent=1) + "\n")
+    if table:
+        table.write_text(text)

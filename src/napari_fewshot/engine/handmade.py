@@ -1,0 +1,55 @@
+"""Hand-made multiscale features as tensors, on any device: what shallow pixel classifiers look at. Learns nothing."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIGMAS_PX = ((0.7, 1.4), (2.8,), (5.6,), (11.2,))  # of the Gaussians, at full, half, ... resolution
+PER_SIGMA = 4  # intensity, edge strength, and the two curvatures
+N_FEATURES = PER_SIGMA * sum(map(len, SIGMAS_PX))
+REACH_PX = 64
+ALIGN_PX = 2 ** (len(SIGMAS_PX) - 1)
+
+
+def handmade(x: Tensor) -> list[Tensor]:
+    """Intensity, edges and texture at five scales, as Trainable Weka Segmentation and ilastik compute them.
+
+    Smooth pictures need few pixels: the wider Gaussians are computed at reduced resolution.
+
+    Parameters
+    ----------
+    x : Tensor
+        (B, 1, Y, X) on the unit scale, Y and X multiples of ``ALIGN_PX``.
+
+    Returns
+    -------
+    list of Tensor
+        (B, 8, Y, X), (B, 4, Y / 2, X / 2), (B, 4, Y / 4, X / 4) and (B, 4, Y / 8, X / 8).
+    """
+    maps = []
+    for level, sigmas in enumerate(SIGMAS_PX):
+        small = F.avg_pool2d(x, 2**level) if level else x
+        maps.append(torch.cat([_at_scale(small, sigma / 2**level) for sigma in sigmas], 1))
+    return maps
+
+
+def _at_scale(x: Tensor, sigma: float) -> Tensor:
+    """(B, 1, Y, X) -> (B, 4, Y, X): the smoothed picture, its gradient's length, its Hessian's eigenvalues."""
+    smooth = _blur(x, sigma)
+    padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")
+    up, down, left, right = padded[..., :-2, 1:-1], padded[..., 2:, 1:-1], padded[..., 1:-1, :-2], padded[..., 1:-1, 2:]
+    gradient = torch.hypot(down - up, right - left) / 2
+    yy, xx = down + up - 2 * smooth, left + right - 2 * smooth
+    yx = (padded[..., 2:, 2:] + padded[..., :-2, :-2] - padded[..., 2:, :-2] - padded[..., :-2, 2:]) / 4
+    mean, spread = (yy + xx) / 2, torch.hypot((yy - xx) / 2, yx)
+    return torch.cat([smooth, gradient, mean + spread, mean - spread], 1)
+
+
+def _blur(x: Tensor, sigma: float) -> Tensor:
+    radius = int(4 * sigma + 0.5)
+    at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.softmax(-0.5 * (at / sigma) ** 2, 0)
+    along_y = F.conv2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), kernel[None, None, :, None])
+    return F.conv2d(F.pad(along_y, (radius, radius, 0, 0), mode="replicate"), kernel[None, None, None, :])

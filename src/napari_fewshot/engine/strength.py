@@ -1,0 +1,175 @@
+"""The strength of a restoration: detail that stands out of its noise is given back, or detail that hardly does is taken too.
+
+Works on an answer and its input; knows no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.heads.image import enlarge
+from napari_fewshot.engine.noise import MEASURE_PX, Noise
+from napari_fewshot.engine.residual import smooth_background
+from napari_fewshot.tasks.degrade import bin_down
+
+N_SCALES = 4  # detail of 1 to some 16 px of the input: a broader difference is no noise of the detector
+HALO_PX = 3 * 2**N_SCALES  # splitting reaches 2 * (2^n - 1) px of the input, the energy of a neighbourhood 2^n
+GIVE_BACK = 1.0  # standard deviations of the noise of its scale by which detail must stand out at strength 0.5
+TAKE_MORE = 0.6  # at strength 2
+BAND_ROWS = 512  # of the input at a time
+TINY = 1e-20  # keeps a division by no energy at all away
+MEDIAN_OF_NORMAL = 0.6745  # of the absolute value, in standard deviations
+
+
+def apply_strength(
+    answer: np.ndarray,
+    plane: np.ndarray,
+    intensity: Intensity,
+    strength: float,
+    *,
+    factor: int = 1,
+    has_background: bool = False,
+) -> None:
+    """Take away less (``strength`` < 1) or more (> 1) than a network did, in place; 1 leaves its answer as it is.
+
+    Below 1, what the network took away is split into scales, and what stands out there of the noise is given back: the less
+    strength, the less it must stand out. Above 1 the answer itself is split, and what does not stand out is taken away: the
+    more strength, the more it must stand out. Both split by the isotropic undecimated wavelet transform ("starlet": Starck,
+    Fadili & Murtagh 2007) and shrink a coefficient by the energy of its neighbourhood (after Cai & Silverman 2001), because
+    structure hangs together. The noise of each scale is that of what the network took away. All is done on the grid of
+    the input: what is finer the input says nothing of.
+
+    Memory beyond the arguments is that of a few bands of rows, but for a background, which is found as a whole.
+
+    Parameters
+    ----------
+    answer : ndarray
+        (Y * factor, X * factor) float32 on the unit scale.
+    plane : ndarray
+        (Y, X), what was restored; pixels that are not finite give nothing back.
+    strength : float
+        As in `core.restoring.Restoring`.
+    has_background : bool
+        The network took away a background too, which is not given back.
+    """
+    if strength == 1:
+        return
+    taken = _Taken.measure(answer, plane, intensity, factor, has_background)
+    sigmas = taken.sigmas(answer)
+    done = (slice(0, 0), answer[:0])
+    for inner, outer in _bands(len(plane)):
+        box = (outer, slice(0, plane.shape[1]))
+        change = _change(*taken.part(answer, box), taken.noise, sigmas, strength)
+        fine = answer[_fine(box, factor)] + _enlarged(change, factor)
+        answer[done[0]] = done[1]  # a band late, as the next one had to see it unchanged
+        first, last = ((row - outer.start) * factor for row in (inner.start, inner.stop))
+        done = (slice(inner.start * factor, inner.stop * factor), fine[first:last])
+    answer[done[0]] = done[1]
+
+
+def _change(rest: np.ndarray, level: np.ndarray, noise: Noise, sigmas: Sequence[float], strength: float) -> np.ndarray:
+    """What is to be added to ``level`` from which ``rest`` was taken away, (Y, X) each."""
+    octaves = abs(float(np.log2(strength)))
+    std = np.sqrt(noise.variance(level))
+    if strength < 1:
+        return stands_out(starlet(rest)[0], sigmas, GIVE_BACK * octaves ** (-1 / 3) * std)
+    details, smooth = starlet(level)
+    return stands_out(details, sigmas, TAKE_MORE * octaves * std) + smooth - level
+
+
+def starlet(x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Split (Y, X) into planes of detail, finest first, and what is smooth; their sum is ``x``."""
+    details = []
+    for scale in range(N_SCALES):
+        smooth = _smooth(x, scale)
+        details.append(x - smooth)
+        x = smooth
+    return details, x
+
+
+def stands_out(details: Sequence[np.ndarray], sigmas: Sequence[float], least: np.ndarray) -> np.ndarray:
+    """What of detail (Y, X), finest first, stands out of ``least`` (Y, X) times the standard deviation of its scale, summed."""
+    found = np.zeros_like(details[0])
+    for scale, (detail, sigma) in enumerate(zip(details, sigmas, strict=True)):
+        energy = _smooth(detail**2, scale)
+        found += detail * np.clip(1 - (sigma * least) ** 2 / np.maximum(energy, TINY), 0, 1)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """What a network took away from a plane beside its background, and the noise of the plane, both on the unit scale."""
+
+    plane: np.ndarray
+    intensity: Intensity
+    factor: int
+    noise: Noise
+    background: np.ndarray | None = None
+
+    @classmethod
+    def measure(
+        cls, answer: np.ndarray, plane: np.ndarray, intensity: Intensity, factor: int, has_background: bool
+    ) -> _Taken:
+        noise = Noise.measure(intensity.to_scale(plane[_middle(plane.shape, MEASURE_PX)]))
+        taken = cls(plane, intensity, factor, noise)
+        if not has_background:
+            return taken
+        rest, level = taken.part(answer, (slice(0, plane.shape[0]), slice(0, plane.shape[1])))
+        return replace(taken, background=smooth_background(rest, noise, float((rest + level).mean())))
+
+    def part(self, answer: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """What was taken away in a box of the plane, and what was left there; (y, x) each."""
+        part = self.plane[box]
+        level = bin_down(answer[_fine(box, self.factor)], self.factor)
+        rest = self.intensity.to_scale(part) - level
+        if self.background is not None:
+            rest -= self.background[box]
+        if part.dtype.kind == "f":
+            rest[~np.isfinite(part)] = 0
+        return rest, level
+
+    def sigmas(self, answer: np.ndarray) -> list[float]:
+        """Standard deviation of what was taken away at each scale, as a share of that of the noise."""
+        rest, level = self.part(answer, _middle(self.plane.shape, MEASURE_PX))
+        in_noise = starlet(rest / np.sqrt(self.noise.variance(level)))[0]
+        return [
+            float(np.median(np.abs(d))) / MEDIAN_OF_NORMAL for d in in_noise
+        ]  # the median: structure is the exception
+
+
+def _smooth(x: np.ndarray, scale: int) -> np.ndarray:
+    """Convolve (Y, X) with the cubic B-spline, its five weights 2^scale pixels apart."""
+    step = 2**scale
+    for axis in (0, 1):
+        n, margin = x.shape[axis], [(0, 0), (0, 0)]
+        margin[axis] = (2 * step, 2 * step)
+        padded = np.moveaxis(np.pad(x, margin, mode="symmetric"), axis, 0)
+        a, b, c, d, e = (padded[i * step : i * step + n] for i in range(5))
+        x = np.moveaxis((a + e + 4 * (b + d) + 6 * c) / 16, 0, axis)
+    return x
+
+
+def _bands(n_rows: int) -> Iterator[tuple[slice, slice]]:
+    for row in range(0, n_rows, BAND_ROWS):
+        stop = min(row + BAND_ROWS, n_rows)
+        yield slice(row, stop), slice(max(0, row - HALO_PX), min(n_rows, stop + HALO_PX))
+
+
+def _middle(shape: tuple[int, ...], side: int) -> Box:
+    y, x = (max(0, (n - side) // 2) for n in shape)
+    return slice(y, y + side), slice(x, x + side)
+
+
+def _fine(box: Box, factor: int) -> Box:
+    y, x = (slice(s.start * factor, s.stop * factor) for s in box)
+    return y, x
+
+
+def _enlarged(x: np.ndarray, factor: int) -> np.ndarray:
+    return enlarge(torch.from_numpy(x)[None, None], factor)[0, 0].numpy()

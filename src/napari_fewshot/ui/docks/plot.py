@@ -1,0 +1,36 @@
+"""What the dock's plots have in common: how they stand in the dock, and napari's colours. Knows no data."""
+
+from __future__ import annotations
+
+import pyqtgraph as pg
+from qtpy.QtCore import QSize
+
+SIDES = ("left", "bottom")
+
+
+class Plot(pg.PlotWidget):
+    """Two named axes, nothing to drag and no menu."""
+
+    def __init__(self, left: str, bottom: str, height_px: int) -> None:
+        super().__init__()
+        self._height_px = height_px
+        self.setMinimumHeight(90)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        self.setMouseEnabled(x=False, y=False)
+        for side, label in zip(SIDES, (left, bottom), strict=True):
+            self.setLabel(side, label)
+            self.getAxis(side).enableAutoSIPrefix(False)
+        self.getPlotItem().setContentsMargins(0, 8, 8, 0)
+
+    def sizeHint(self) -> QSize:
+        """Take what is left instead of asking for much."""
+        return QSize(300, self._height_px)
+
+    def paint_theme(self, background: str, text: str, accent: str) -> None:
+        """Take the colours of napari's theme."""
+        self.setBackground(background)
+        for side in SIDES:
+            axis = self.getAxis(side)
+            axis.setPen(text)
+            axis.setTextPen(text)

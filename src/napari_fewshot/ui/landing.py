@@ -1,0 +1,111 @@
+"""Where the planes of a job come from and land: a layer read once, and its result layers. Knows no job and no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import napari
+from napari.layers import Image, Labels, Layer
+
+from napari_fewshot.compute.events import Finished, PlaneDone
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.objects import along_z
+from napari_fewshot.core.picture import Picture, PlaneIndex
+from napari_fewshot.ui.layers import current_index, take_picture
+from napari_fewshot.ui.objects import objects_layer, show_measures
+from napari_fewshot.ui.results import (
+    Place,
+    ResultStack,
+    answer_layer,
+    confidence_layer,
+    corner_of,
+    insert_quietly,
+    map_layer,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One layer to apply to, read once: what happens to it later does not matter."""
+
+    picture: Picture
+    place: Place
+    indices: tuple[PlaneIndex, ...]
+    is_slice: bool
+
+    @classmethod
+    def of_layer(cls, layer: Image, viewer: napari.Viewer, is_slice: bool, is_objects: bool = False) -> Target:
+        picture = take_picture(layer, viewer)
+        picture.check_size()
+        here = current_index(layer, viewer, picture)
+        every: Sequence[PlaneIndex] = [here]
+        if not is_slice:  # objects go on from slice to slice, so their slices come in order
+            planes = picture.plane_indices()
+            every = along_z(picture, here) if is_objects else sorted(planes, key=lambda i: i != here)
+        return cls(picture, Place.of_layer(layer), tuple(every), is_slice)
+
+
+class Landing:
+    """The result layers of one target: made with its first plane, filled as planes come."""
+
+    def __init__(self, target: Target, card: ModelCard, about: dict[str, Any], is_objects: bool = False) -> None:
+        self._target, self._card, self._about = target, card, about
+        self._is_objects = is_objects
+        self._stacks: dict[str, ResultStack] = {}
+        self.layers: dict[str, Layer] = {}
+
+    def land(self, event: PlaneDone, viewer: napari.Viewer, below: Layer | None) -> None:
+        """Fill one plane and show it if it is on display."""
+        self._fill("answer", event.values, event.index, viewer, below)
+        if event.confidence is not None:
+            self._fill("confidence", event.confidence, event.index, viewer, below)
+        for key, values in event.maps.items():
+            self._fill(key, values, event.index, viewer, self.layers["answer"])
+
+    def is_removed(self, viewer: napari.Viewer) -> bool:
+        """Whether the user has thrown the answer away."""
+        return "answer" in self.layers and self.layers["answer"] not in viewer.layers
+
+    def finish(self, end: Finished) -> None:
+        """Add what comes when all planes are done: the table of objects."""
+        measures = end.details.get("measures")
+        if measures is not None and isinstance(layer := self.layers.get("answer"), Labels):
+            show_measures(layer, measures, self._target.place)
+
+    def _fill(self, key: str, values: Any, index: PlaneIndex, viewer: napari.Viewer, below: Layer | None) -> None:
+        where = tuple(0 for _ in index) if self._target.is_slice else self._target.picture.result_index(index)
+        if key not in self._stacks:
+            leading = tuple(1 for _ in index) if self._target.is_slice else self._target.picture.shape[:-2]
+            self._stacks[key] = ResultStack((*leading, *values.shape), values.dtype)
+        self._stacks[key].write(where, values)
+        if key not in self.layers:
+            self.layers[key] = self._make(key, self._stacks[key])
+            insert_quietly(viewer, self.layers[key], below)
+        elif self.layers[key] in viewer.layers and _is_on_display(self.layers[key], where, viewer):
+            self.layers[key].refresh(extent=False)
+
+    def _make(self, key: str, stack: ResultStack) -> Layer:
+        picture, place = self._target.picture, self._target.place
+        factor = max(1, round(stack.array.shape[-1] / picture.plane_shape[1]))
+        transform = place.over(corner_of(picture, self._target.indices[0] if self._target.is_slice else None), factor)
+        name = f"{place.name} {self._card.name}"
+        if self._is_objects and key == "answer":
+            layer = objects_layer(stack.array, f"{name} objects", transform, self._about)
+        elif key == "answer":
+            layer = answer_layer(stack.array, name, self._card, place, transform, self._about)
+        elif key == "confidence":
+            layer = confidence_layer(stack.array, f"{name} confidence", transform, self._about)
+        else:
+            layer = map_layer(stack.array, f"{name} {key}", key, place, transform, self._about)
+        stack.belongs_to(layer)
+        return layer
+
+
+def _is_on_display(layer: Layer, index: PlaneIndex, viewer: napari.Viewer) -> bool:
+    """Whether the plane just filled is among those on screen."""
+    if viewer.dims.ndisplay != 2:
+        return True
+    here = layer.world_to_data(viewer.dims.point)[:-2]
+    return all(round(float(a)) == b for a, b in zip(here, index, strict=True))
