@@ -123,9 +123,12 @@ def fine_tune(
 def list_models() -> None:
     """List the embedded models and the versions of the user."""
     from napari_fewshot import api
+    from napari_fewshot.core.shelf import Shelf
 
     for card in api.models():
         describe(card)
+    for name, reason in Shelf().faults().items():
+        print(f"{name}: cannot be read: {reason}")
 
 
 @models_app.command(name="export")

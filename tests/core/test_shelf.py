@@ -180,6 +180,7 @@ def test_a_card_of_a_newer_version_is_told(shelf, model_file):
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(ModelError, match="update napari-fewshot"):
         shelf.read("toy")
+    assert "toy" not in [c.name for c in shelf.cards()] and "update napari-fewshot" in shelf.faults()["toy"]
 
 
 @pytest.mark.parametrize("at", range(40, 200, 20))

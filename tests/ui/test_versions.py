@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 
-from napari_fewshot.core.shelf import ModelFile, Shelf
+from napari_fewshot.core.shelf import CARD, ModelFile, Shelf
 from napari_fewshot.ui.docks.versions import VersionsPanel
 from napari_fewshot.ui.models import Models
 
@@ -47,6 +47,17 @@ def test_embedded_models_cannot_be_changed(panel):
     panel.select("em-denoise")
     assert panel.use.isEnabled() and panel.export.isEnabled()
     assert not panel.rename.isEnabled() and not panel.delete.isEnabled()
+
+
+def test_a_version_that_cannot_be_read_is_listed_with_the_reason(panel):
+    card = Shelf().root / "mine-1" / CARD
+    card.write_text(card.read_text().replace('"format": 1', '"format": 99'))
+    panel.refresh()
+    rows = [panel.list.topLevelItem(n) for n in range(panel.list.topLevelItemCount())]
+    (row,) = [r for r in rows if r.text(0).startswith("mine-1")]
+    assert "cannot be read" in row.text(0) and "update napari-fewshot" in row.toolTip(0) and row.isDisabled()
+    panel.select("mine-1")
+    assert not panel.use.isEnabled()
 
 
 def test_rename(panel, monkeypatch, said):

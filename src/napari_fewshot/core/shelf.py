@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -26,6 +26,7 @@ from napari_fewshot.core.errors import ModelError, StorageError
 WEIGHTS, CARD = "model.safetensors", "card.json"
 HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
 NAME_LENGTH = 80
+UNREADABLE = (ModelError, OSError, UnicodeDecodeError)
 NAME = re.compile(rf"\w[\w .()+-]{{0,{NAME_LENGTH - 1}}}")
 
 
@@ -113,8 +114,18 @@ class Shelf:
         self.root = root or user_folder()
 
     def cards(self) -> list[ModelCard]:
-        """Embedded models first, then the user's by time of creation; unreadable folders are left out."""
+        """Embedded models first, then the user's by time of creation; unreadable folders are left out, see `faults`."""
         return self._cards_in(embedded_folder()) + sorted(self._cards_in(self.root), key=lambda c: (c.created, c.name))
+
+    def faults(self) -> dict[str, str]:
+        """Folders of the user whose card cannot be read, as one from a newer version, and why."""
+        found = {}
+        for path in _card_files(self.root):
+            try:
+                _card_in(path)
+            except UNREADABLE as error:
+                found[path.parent.name] = str(error)
+        return found
 
     def folder_of(self, name: str) -> Path:
         """The folder of a named model.
@@ -221,14 +232,19 @@ class Shelf:
     @staticmethod
     def _cards_in(root: Path) -> list[ModelCard]:
         found = []
-        for path in sorted(root.glob(f"*/{CARD}")) if root.is_dir() else ():
-            if not NAME.fullmatch(path.parent.name):  # left over from a write that was cut off
-                continue
-            try:
-                found.append(ModelCard.from_json(path.read_text("utf-8"), str(path)).renamed(path.parent.name))
-            except (ModelError, OSError, UnicodeDecodeError):
-                continue  # a damaged folder must not hide the others; reading it by name tells what is wrong
+        for path in _card_files(root):
+            with suppress(*UNREADABLE):  # a damaged folder must not hide the others
+                found.append(_card_in(path))
         return found
+
+
+def _card_files(root: Path) -> list[Path]:
+    """Without what is left over from a write that was cut off."""
+    return [p for p in sorted(root.glob(f"*/{CARD}")) if NAME.fullmatch(p.parent.name)] if root.is_dir() else []
+
+
+def _card_in(path: Path) -> ModelCard:
+    return ModelCard.from_json(path.read_text("utf-8"), str(path)).renamed(path.parent.name)
 
 
 def _check_name(name: str) -> None:

@@ -34,6 +34,10 @@ class Models:
         with self._lock:
             return self.shelf.cards() + [m.card for m in self._unsaved.values()]
 
+    def faults(self) -> dict[str, str]:
+        """Versions on the shelf that cannot be read, and why."""
+        return self.shelf.faults()
+
     def of_task(self, task: str) -> list[ModelCard]:
         return [c for c in self.cards() if c.task == task]
 

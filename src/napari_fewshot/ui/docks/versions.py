@@ -102,6 +102,11 @@ class VersionsPanel(QWidget):
             item.setToolTip(0, f"{name} ({TASKS[card.task].title if card.task in TASKS else card.task})")
             self.list.addTopLevelItem(item)
             item.setSelected(name in selected)
+        for name, reason in self._models.faults().items():
+            item = QTreeWidgetItem([f"{name} (cannot be read)", "", ""])
+            item.setFlags(Qt.ItemFlag.NoItemFlags)
+            item.setToolTip(0, f"<p>{reason}</p>")
+            self.list.addTopLevelItem(item)
         self._on_list_selection_changed()
 
     def select(self, *names: str) -> None:
