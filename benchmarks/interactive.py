@@ -144,6 +144,7 @@ class Bench:
     def paint(self, n: int = N_STROKES, seed: int = 0) -> Any:
         if not any(layer.name.endswith("strokes") for layer in self.viewer.layers):
             self.child("new_strokes").click()
+            self.child("add_class").click()
         labels = self.child("labels_layer").layer
         for j in range(1, n + 1):  # one stroke of each class after the other, faster than any hand
             strokes = simulate_strokes(truth("superalloy"), j, seed)

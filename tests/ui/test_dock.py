@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_fewshot.ui.classes import classes_of
 from napari_fewshot.ui.results import METADATA
 
 
@@ -97,6 +98,17 @@ def test_strokes_painted_while_no_one_trains_are_kept_for_later(dock, viewer, st
     clicks("fine_tune")
     wait(lambda: dock.data.model_name == "em-segment-2")
     assert [c.name for c in dock._bridge.models.card("em-segment-2").classes] == ["background", "bubble"]
+
+
+def test_a_class_painted_by_its_number_gets_a_name_and_a_row(dock, viewer, clicks, blobs):
+    viewer.add_image(blobs[0], name="blobs")
+    clicks("new_strokes")
+    labels = dock.data.labels_layer.layer
+    with labels.block_history():  # as napari's brush does, from press to release
+        labels.selected_label = 4
+        labels.paint((20, 20), 4)
+    assert [c.name for c in classes_of(labels)] == ["background", "object", "class 3", "class 4"]
+    assert dock.data.classes.table.rowCount() == 4 and labels.selected_label == 4
 
 
 def test_a_class_added_while_it_trains_is_previewed_in_its_colour_and_saved_by_its_name(

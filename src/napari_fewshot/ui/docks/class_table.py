@@ -19,13 +19,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fewshot.core.card import ClassLabel
-from napari_fewshot.ui.classes import classes_of, name_classes
+from napari_fewshot.ui.classes import classes_of, has_classes, name_classes
 from napari_fewshot.ui.docks.fields import named, quietly, sign_button
 from napari_fewshot.ui.docks.window import NEXT_CLASS_KEYS
 from napari_fewshot.ui.results import default_class
 
 NUMBER, NAME, COLOUR = range(3)
 ROW_PX = 22
+MOST_CLASSES = 20  # a higher number is taken for an object, not a class
 
 
 class ClassTable(QWidget):
@@ -75,9 +76,11 @@ class ClassTable(QWidget):
         """Show the classes of another layer."""
         if self._labels is not None:
             self._labels.events.selected_label.disconnect(self._on_labels_selected_label)
+            self._labels.events.paint.disconnect(self._on_labels_paint)
         self._labels = labels
         if labels is not None:
             labels.events.selected_label.connect(self._on_labels_selected_label)
+            labels.events.paint.connect(self._on_labels_paint)
         self.setEnabled(labels is not None)
         self._show()
 
@@ -136,6 +139,14 @@ class ClassTable(QWidget):
         if chosen.isValid():
             classes[row] = replace(classes[row], color=chosen.name())
             self._set(tuple(classes))
+
+    def _on_labels_paint(self, event: Any = None) -> None:
+        """A class whose number was dialled in napari's own controls gets a name and a row once it is painted."""
+        if self._labels is None or not has_classes(self._labels):
+            return
+        classes, painted = classes_of(self._labels), self._labels.selected_label
+        if len(classes) < painted <= MOST_CLASSES:
+            self._set((*classes, *map(default_class, range(len(classes) + 1, painted + 1))))
 
     def _on_labels_selected_label(self, event: Any = None) -> None:
         if self._labels is not None and 1 <= self._labels.selected_label <= self.table.rowCount():
