@@ -61,11 +61,11 @@ def apply_strength(
     if strength == 1:
         return
     taken = _Taken.measure(answer, plane, intensity, factor, has_background)
-    sigmas = taken.sigmas(answer)
+    sigmas = scale_sigmas(*taken.part(answer, _middle(plane.shape, MEASURE_PX)), taken.noise)
     done = (slice(0, 0), answer[:0])
     for inner, outer in _bands(len(plane)):
         box = (outer, slice(0, plane.shape[1]))
-        change = _change(*taken.part(answer, box), taken.noise, sigmas, strength)
+        change = changed_by(strength, *taken.part(answer, box), taken.noise, sigmas)
         fine = answer[_fine(box, factor)] + _enlarged(change, factor)
         answer[done[0]] = done[1]  # a band late, as the next one had to see it unchanged
         first, last = ((row - outer.start) * factor for row in (inner.start, inner.stop))
@@ -73,14 +73,22 @@ def apply_strength(
     answer[done[0]] = done[1]
 
 
-def _change(rest: np.ndarray, level: np.ndarray, noise: Noise, sigmas: Sequence[float], strength: float) -> np.ndarray:
-    """What is to be added to ``level`` from which ``rest`` was taken away, (Y, X) each."""
+def changed_by(
+    strength: float, rest: np.ndarray, level: np.ndarray, noise: Noise, sigmas: Sequence[float]
+) -> np.ndarray:
+    """What a strength adds to ``level`` from which ``rest`` was taken away, (Y, X) each; ``sigmas`` as of `scale_sigmas`."""
     octaves = abs(float(np.log2(strength)))
     std = np.sqrt(noise.variance(level))
     if strength < 1:
         return stands_out(starlet(rest)[0], sigmas, GIVE_BACK * octaves ** (-1 / 3) * std)
     details, smooth = starlet(level)
     return stands_out(details, sigmas, TAKE_MORE * octaves * std) + smooth - level
+
+
+def scale_sigmas(rest: np.ndarray, level: np.ndarray, noise: Noise) -> list[float]:
+    """Standard deviation of the noise in ``rest`` (Y, X) at each scale, as a share of that of ``noise`` at ``level``."""
+    details, _ = starlet(rest / np.sqrt(noise.variance(level)))
+    return [float(np.median(np.abs(d))) / MEDIAN_OF_NORMAL for d in details]  # the median: structure is the exception
 
 
 def starlet(x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
@@ -133,14 +141,6 @@ class _Taken:
         if part.dtype.kind == "f":
             rest[~np.isfinite(part)] = 0
         return rest, level
-
-    def sigmas(self, answer: np.ndarray) -> list[float]:
-        """Standard deviation of what was taken away at each scale, as a share of that of the noise."""
-        rest, level = self.part(answer, _middle(self.plane.shape, MEASURE_PX))
-        in_noise = starlet(rest / np.sqrt(self.noise.variance(level)))[0]
-        return [
-            float(np.median(np.abs(d))) / MEDIAN_OF_NORMAL for d in in_noise
-        ]  # the median: structure is the exception
 
 
 def _smooth(x: np.ndarray, scale: int) -> np.ndarray:
