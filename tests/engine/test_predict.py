@@ -14,6 +14,7 @@ from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine import predict
 from napari_fewshot.engine.fine_tune import fine_tune_segment
+from napari_fewshot.engine.blend import Blend
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Silent, StopRequested
 from napari_fewshot.engine.predict import predict_plane
@@ -113,10 +114,10 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
     whole, _ = predict_plane(denoiser, superalloy[0])
     real, notes = predict.run, []
 
-    def small_machine(generator: Generator, unit: np.ndarray, box: Box) -> torch.Tensor:
-        if unit.size > 200**2:
+    def small_machine(generator: Generator, unit: np.ndarray, box: Box, blend: Blend | None) -> torch.Tensor:
+        if box[0].stop - box[0].start > 130:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
-        return real(generator, unit, box)
+        return real(generator, unit, box, blend)
 
     class Noting(Silent):
         def note(self, message: str) -> None:

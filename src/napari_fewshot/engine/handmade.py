@@ -37,7 +37,7 @@ def handmade(x: Tensor) -> list[Tensor]:
 
 def _at_scale(x: Tensor, sigma: float) -> Tensor:
     """(B, 1, Y, X) -> (B, 4, Y, X): the smoothed picture, its gradient's length, its Hessian's eigenvalues."""
-    smooth = _blur(x, sigma)
+    smooth = blur(x, sigma)
     padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")
     up, down, left, right = padded[..., :-2, 1:-1], padded[..., 2:, 1:-1], padded[..., 1:-1, :-2], padded[..., 1:-1, 2:]
     gradient = torch.hypot(down - up, right - left) / 2
@@ -47,7 +47,8 @@ def _at_scale(x: Tensor, sigma: float) -> Tensor:
     return torch.cat([smooth, gradient, mean + spread, mean - spread], 1)
 
 
-def _blur(x: Tensor, sigma: float) -> Tensor:
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian of (B, 1, Y, X); what lies beyond the border is the nearest pixel."""
     radius = int(4 * sigma + 0.5)
     at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     kernel = torch.softmax(-0.5 * (at / sigma) ** 2, 0)

@@ -16,17 +16,21 @@ from napari_fewshot.core.errors import ComputeError, ModelError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.tiles import Box, Tile, plan_tiles
+from napari_fewshot.engine.blend import SMALLEST_PX as SMALLEST_BLENDED_PX
+from napari_fewshot.engine.blend import Blend
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
+from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.residual import BACKGROUND
 from napari_fewshot.engine.settle import CONSISTENT_SIGMAS, keep_consistent, keep_level
 from napari_fewshot.engine.strength import apply_strength
 
 TILE_PX = {"cpu": 512, "cuda": 1536, "mps": 1024}  # inner side; on a CPU small tiles stay in the cache
 SMALLEST_TILE_PX = 64
+DENOISE = "denoise"  # the task
 ROWS = 512  # brought to the input's dtype at a time
 
 Result = TypeVar("Result")
@@ -99,25 +103,29 @@ def restore_unit(
     intensity: Intensity,
     *,
     strength: float = 1.0,
+    blend: Blend | None = None,
     listener: Listener = SILENT,
     tile_px: int | None = None,
 ) -> np.ndarray:
     """Restore a (Y, X) plane; (Y * factor, X * factor) float32 on the unit scale, with the mean of the plane.
 
+    A denoised plane is a blend of what the network answers at several zooms, see `blend.Blend`; it is measured on the plane
+    when not given, see `measure_blend`.
     At another ``strength`` than 1 less noise stays and more detail goes, or the other way round, see
     `strength.apply_strength`. A super-resolution is made consistent with its input, see `settle.keep_consistent`.
     """
     factor = generator.card.factor
     answer = np.empty((plane.shape[0] * factor, plane.shape[1] * factor), np.float32)
+    blend = blend or _with_room(lambda side: measure_blend(generator, plane, intensity), generator, listener, tile_px)
 
     def work(tile: Tile) -> None:
         scaled = intensity.to_scale(plane[tile.outer])
         unit = intensity.to_unit(plane[tile.outer])
-        found = run(generator, unit, tile.keep())[0].float().cpu().numpy()
+        found = run(generator, unit, tile.keep(), blend)[0].float().cpu().numpy()
         # what is brighter or darker than networks are shown stays as it was
         answer[tile.target(factor)] = found + _fine(scaled - unit, tile.keep(factor), factor)
 
-    _with_room(lambda side: _tiled(generator, plane.shape, work, listener, side), generator, listener, tile_px)
+    _with_room(lambda side: _tiled(generator, plane.shape, work, listener, side, blend), generator, listener, tile_px)
     has_background = generator.card.task == BACKGROUND
     apply_strength(answer, plane, intensity, strength, factor=factor, has_background=has_background)
     keep_level(answer, plane, intensity)
@@ -125,6 +133,14 @@ def restore_unit(
         # who asks for more smoothing than the noise allows gets it, and is told how far off it is
         keep_consistent(answer, intensity.to_scale(plane), factor, sigmas=CONSISTENT_SIGMAS * max(1.0, strength))
     return answer
+
+
+def measure_blend(generator: Generator, plane: np.ndarray, intensity: Intensity) -> Blend | None:
+    """How zooms are to be blended for a (Y, X) plane; None where the task is not denoising or the plane is too small."""
+    if generator.card.task != DENOISE or min(plane.shape) < SMALLEST_BLENDED_PX:
+        return None
+    noise = Noise.measure(intensity.to_scale(plane))
+    return Blend.measure(generator.network, intensity.to_unit(plane), noise, generator.device)
 
 
 def in_units_of(plane: np.ndarray, answer: np.ndarray, intensity: Intensity, factor: int) -> np.ndarray:
@@ -180,11 +196,12 @@ def _with_room(call: Callable[[int], Result], generator: Generator, listener: Li
 
 
 def _tiled(
-    generator: Generator, shape: tuple[int, int], work: Callable[[Tile], None], listener: Listener, tile_px: int
-) -> None:
+    generator: Generator, shape: tuple[int, int], work: Callable[[Tile], None], listener: Listener, tile_px: int,
+    blend: Blend | None = None,
+) -> None:  # fmt: skip
     """Do ``work`` for each tile of a plane, telling of progress and looking for a stop."""
-    network = generator.network
-    tiles, began = plan_tiles(shape, tile_px, network.halo_px, network.align_px), time.perf_counter()
+    sees = generator.network if blend is None else blend.reach(generator.network)
+    tiles, began = plan_tiles(shape, tile_px, sees.halo_px, sees.align_px), time.perf_counter()
 
     def careful(tile: Tile) -> None:
         if listener.stopped():
@@ -210,12 +227,13 @@ def each_tile(work: Callable[[Tile], None], tiles: list[Tile], device: str) -> I
         torch.set_num_threads(n_threads)  # threads made from now on would else start with 1
 
 
-def run(generator: Generator, unit: np.ndarray, box: Box | None = None) -> Tensor:
+def run(generator: Generator, unit: np.ndarray, box: Box | None = None, blend: Blend | None = None) -> Tensor:
     """Network output (C, y * factor, x * factor) for a box (None: all) of a tile (Y, X) on the unit scale."""
-    box = box or (slice(0, unit.shape[0]), slice(0, unit.shape[1]))
+    network, box = generator.network, box or (slice(0, unit.shape[0]), slice(0, unit.shape[1]))
     with torch.inference_mode():
-        x = pad_to_grid(unit, generator.network.align_px, generator.device)
-        return generator.network(x, box)[0]
+        if blend is not None:
+            return blend.answer(network, pad_to_grid(unit, blend.reach(network).align_px, generator.device), box)
+        return network(pad_to_grid(unit, network.align_px, generator.device), box)[0]
 
 
 def pad_to_grid(unit: np.ndarray, align_px: int, device: str) -> Tensor:

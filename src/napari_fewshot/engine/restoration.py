@@ -9,7 +9,7 @@ from napari_fewshot.core.restoring import AS_TRAINED, Report, Restored, Restorin
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.noise import Noise
-from napari_fewshot.engine.predict import in_units_of, restore_unit, usable
+from napari_fewshot.engine.predict import in_units_of, measure_blend, restore_unit, usable
 from napari_fewshot.engine.residual import BACKGROUND, smooth_background, structure_left
 from napari_fewshot.engine.settle import noise_std
 from napari_fewshot.engine.trust import N_DRAWS, draw_errors, uncertainty
@@ -32,7 +32,8 @@ def restore_plane(
     wishes = wishes or AS_TRAINED
     intensity = usable(generator, plane, intensity)
     factor = generator.card.factor
-    answer = restore_unit(generator, plane, intensity, strength=wishes.strength, listener=listener)
+    blend = measure_blend(generator, plane, intensity)
+    answer = restore_unit(generator, plane, intensity, strength=wishes.strength, blend=blend, listener=listener)
     scaled = intensity.to_scale(plane)
     noise = Noise.measure(scaled)
     level = bin_down(answer, factor) if factor > 1 else answer
@@ -48,6 +49,7 @@ def restore_plane(
             noise,
             n_draws,
             strength=wishes.strength,
+            blend=blend,
             seed=seed,
             listener=listener,
         )

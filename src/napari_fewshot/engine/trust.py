@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.engine.blend import Blend
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.noise import Noise
@@ -25,6 +26,7 @@ def draw_errors(
     n: int = N_DRAWS,
     *,
     strength: float = 1.0,
+    blend: Blend | None = None,
     seed: int = 0,
     listener: Listener = SILENT,
 ) -> list[np.ndarray]:
@@ -54,7 +56,7 @@ def draw_errors(
     for i in range(n):
         again = (level + noise.draw(np.clip(level, -0.2, 1.3), rng)).astype(np.float32)
         flip = slice(None, None, -1 if i % 2 else 1)
-        found = restore_unit(generator, again[flip], same, strength=strength, listener=listener)[flip]
+        found = restore_unit(generator, again[flip], same, strength=strength, blend=blend, listener=listener)[flip]
         errors.append(found - answer)
     return errors
 

@@ -1,0 +1,170 @@
+"""Restorations at several zooms, and plain smoothing, blended so that the expected error is least. Knows no file and no GUI.
+
+What a network leaves of strong noise is broad, and what it smears is fine; seen at half the size, the broad is fine and
+the noise is weaker. Which mixture is best can be told without the truth where the noise is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_fewshot.core.tiles import Box, Tile
+from napari_fewshot.engine.handmade import blur
+from napari_fewshot.engine.heads.image import REACH_PX, enlarge
+from napari_fewshot.engine.look import whole, zone_around
+from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.noise import Noise
+
+ZOOMS = (2, 4)  # at which the network is asked again
+SIGMAS_PX = (1.0, 2.0)  # of plain Gaussians
+N_OTHERS = len(ZOOMS) + len(SIGMAS_PX)
+N_BANDS = 4
+SPLIT_REACH_PX = 14  # 2 * (1 + 2 + 4)
+CROP_PX, MOST_CROPS, SHARE = 256, 4, 4  # the error is estimated on a quarter of a plane at most
+N_PROBES = 2
+PROBE_SIZE = 0.1  # of the noise
+DAMPING = 0.01
+SMALLEST_PX = 64
+
+
+class Reach(NamedTuple):
+    """Tiles start on multiples of ``align_px`` and need ``halo_px`` around them."""
+
+    align_px: int
+    halo_px: int
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """How much of each band of what other restorations do differently is added to the network's answer.
+
+    A linear expansion of thresholds whose weights minimise Stein's unbiased risk estimate ("SURE-LET": Blu & Luisier
+    2007), with the divergence by Monte Carlo (Ramani, Blu & Unser 2008); the probes are noise as it was measured, so that it may
+    be correlated and depend on the grey level. The bands are those of the starlet transform.
+
+    Parameters
+    ----------
+    weights : ndarray
+        (N_OTHERS, N_BANDS), fine bands first.
+    """
+
+    weights: np.ndarray
+
+    @classmethod
+    def measure(cls, network: Network, unit: np.ndarray, noise: Noise, device: str, seed: int = 0) -> Blend:
+        """Estimate the weights on parts of a (Y, X) plane on the unit scale, with its noise on that scale."""
+        n, rng = N_OTHERS * N_BANDS, np.random.default_rng(seed)
+        gram, wish = np.zeros((n, n)), np.zeros(n)
+        for crop in _crops(unit):
+            x = _padded(crop, network, device)
+            first, parts = _split(network, x, crop.shape)
+            left = crop - first
+            known = noise.seen_twice(left, first)
+            gram += parts @ parts.T
+            wish += parts @ left.ravel()
+            for _ in range(N_PROBES):
+                probe = known.draw(first, rng)
+                again = _split(network, _padded(crop + PROBE_SIZE * probe, network, device), crop.shape)
+                change = (
+                    again[1] - parts
+                ) / PROBE_SIZE  # of the differences: that of the answer itself is common to all
+                wish -= change @ probe.ravel() / N_PROBES
+        with np.errstate(all="ignore"):
+            damped = gram + DAMPING * np.diag(np.diag(gram)) + 1e-12 * np.eye(n)
+            weights = np.linalg.solve(damped, wish)
+        return cls(weights.reshape(N_OTHERS, N_BANDS) if np.isfinite(weights).all() else np.zeros((N_OTHERS, N_BANDS)))
+
+    @staticmethod
+    def reach(network: Network) -> Reach:
+        """What tiles for `answer` need."""
+        return Reach(_align_px(network), (network.halo_px + REACH_PX) * max(ZOOMS) + SPLIT_REACH_PX)
+
+    def answer(self, network: Network, x: Tensor, box: Box) -> Tensor:
+        """The blended answer (1, y, x) for a box of a tile (1, 1, Y, X)."""
+        here = zone_around(box, SPLIT_REACH_PX, 1, whole(x))
+        first, *others = _answers(network, x, here)
+        weights = torch.from_numpy(self.weights).to(x)
+        steps = torch.cat([weights[:, :1], weights.diff(dim=1)], 1)  # (N_OTHERS, N_BANDS)
+        differences = torch.cat([o - first for o in others], 1)  # (1, N_OTHERS, y, x)
+        # sum of weighted bands, each the difference of two smoothings, as nested smoothings of one plane
+        total = torch.zeros_like(first)
+        for level in range(N_BANDS - 1, 0, -1):
+            total = _smooth(total + _weighed(differences, steps[:, level]), level - 1)
+        found = first + total + _weighed(differences, steps[:, 0])
+        return found[(0, slice(None), *Tile(box, here).keep())]
+
+
+def _align_px(network: Network) -> int:
+    return network.align_px * max(ZOOMS)
+
+
+def _crops(unit: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts along the diagonal of a plane."""
+    n = int(np.clip(unit.size // (SHARE * CROP_PX**2), 1, MOST_CROPS))
+    for at in np.linspace(0, 1, n) if n > 1 else (0.5,):
+        corner = [int(at * max(0, size - CROP_PX)) for size in unit.shape]
+        yield unit[corner[0] : corner[0] + CROP_PX, corner[1] : corner[1] + CROP_PX]
+
+
+def _padded(unit: np.ndarray, network: Network, device: str) -> Tensor:
+    x = torch.from_numpy(np.ascontiguousarray(unit, np.float32))[None, None].to(device)
+    fill_y, fill_x = (-unit.shape[0] % _align_px(network)), (-unit.shape[1] % _align_px(network))
+    return F.pad(x, (0, fill_x, 0, fill_y), mode="replicate").contiguous(memory_format=torch.channels_last)
+
+
+def _split(network: Network, x: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The network's answer (Y, X), and the bands of how others differ from it, (N_OTHERS * N_BANDS, Y * X) float64."""
+    with torch.inference_mode():
+        first, *others = _answers(network, x, (slice(0, shape[0]), slice(0, shape[1])))
+        parts = []
+        for other in others:
+            rest = other - first
+            for level in range(N_BANDS - 1):
+                smooth = _smooth(rest, level)
+                parts.append(rest - smooth)
+                rest = smooth
+            parts.append(rest)
+    return first[0, 0].cpu().numpy(), torch.cat(parts).flatten(1).double().cpu().numpy()
+
+
+def _answers(network: Network, x: Tensor, here: Box) -> list[Tensor]:
+    """What the network and the others answer for a box of a tile (1, 1, Y, X), (1, 1, y, x) each; the network first."""
+    found = [network(x, here)]
+    for zoom in ZOOMS:
+        reach = (network.halo_px + REACH_PX) * zoom
+        zone = zone_around(here, reach, _align_px(network), whole(x))
+        small = F.avg_pool2d(x[..., zone[0], zone[1]], zoom)
+        found.append(_cut(enlarge(network(small), zoom), zone, here))
+    for sigma in SIGMAS_PX:
+        zone = zone_around(here, int(4 * sigma + 1), 1, whole(x))
+        found.append(_cut(blur(x[..., zone[0], zone[1]], sigma), zone, here))
+    return found
+
+
+def _cut(values: Tensor, zone: Box, here: Box) -> Tensor:
+    y, x = (slice(h.start - z.start, h.stop - z.start) for h, z in zip(here, zone, strict=True))
+    return values[..., y, x].contiguous()
+
+
+def _smooth(x: Tensor, level: int) -> Tensor:
+    """One step of the starlet transform: a cubic B-spline with holes of 2^level px, on (1, 1, y, x)."""
+    step = 2**level
+    kernel = x.new_tensor([1, 4, 6, 4, 1]) / 16
+    x = F.conv2d(
+        F.pad(x, (0, 0, 2 * step, 2 * step), mode="replicate"), kernel[None, None, :, None], dilation=(step, 1)
+    )
+    return F.conv2d(
+        F.pad(x, (2 * step, 2 * step, 0, 0), mode="replicate"), kernel[None, None, None], dilation=(1, step)
+    )
+
+
+def _weighed(differences: Tensor, weights: Tensor) -> Tensor:
+    """(1, N, y, x) and (N,) -> (1, 1, y, x)."""
+    return (differences * weights[:, None, None]).sum(1, keepdim=True)
