@@ -13,8 +13,8 @@ from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine import predict
-from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.blend import Blend
+from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Silent, StopRequested
 from napari_fewshot.engine.predict import predict_plane
@@ -128,7 +128,7 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
     assert np.abs(result.astype(int) - whole).max() <= 1
     assert any("tiles of 128 px" in n for n in notes)
 
-    def no_memory(generator: Generator, unit: np.ndarray, box: Box) -> torch.Tensor:
+    def no_memory(*what: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(predict, "run", no_memory)
