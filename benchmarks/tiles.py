@@ -27,7 +27,7 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.predict import TILE_PX, each_tile, predict_plane, run
 from napari_fewshot.samples import image as sample_image
 
-MODEL = "em-denoise"
+MODEL = "em-background"
 
 
 def picture(side_px: int) -> np.ndarray:

@@ -48,14 +48,27 @@ def test_scores_at_pixels_equal_interpolated_features_times_weights() -> None:
     torch.manual_seed(0)
     zone, box = (slice(0, 16), slice(8, 32)), (slice(4, 12), slice(10, 30))
     looks = [Look([torch.randn(1, 4, 16, 24), torch.randn(1, 6, 8, 12), torch.randn(1, 2, 4, 6)], zone)]
-    looks.append(Look(handmade(torch.randn(1, 1, 16, 24)), zone))
     head = ClassesHead(12)
-    solved = head.solve(torch.randn(40, 12 + N_FEATURES), torch.arange(40) % 3, 3)
+    solved = head.solve(torch.randn(40, 12), torch.arange(40) % 3, 3)
     yx = torch.tensor([[4, 10], [11, 29], [7, 11], [5, 20]])
     scores = head.scores(looks, box, solved)[0]
     direct = head.at(features_at(looks, yx), solved) * head.log_temperature.exp()
     assert scores.shape == (3, 8, 20)
     assert torch.allclose(scores[:, yx[:, 0] - 4, yx[:, 1] - 10].T, direct, atol=1e-4)
+
+
+def test_scores_of_waves_are_those_at_pixels_where_a_picture_is_smooth_and_know_no_box() -> None:
+    x = torch.linspace(0, 1, 64).expand(1, 1, 64, 64).contiguous()
+    looks = [Look(handmade(x), whole(x))]
+    yx = torch.cartesian_prod(torch.arange(8, 56, 8), torch.arange(8, 56, 8))
+    samples = torch.cat([torch.zeros(len(yx), 1), features_at(looks, yx)], 1)
+    looks.insert(0, Look([torch.zeros(1, 1, 64, 64)], whole(x)))
+    head = ClassesHead(1)
+    solved = head.solve(samples, (yx[:, 1] > 30).long(), 2)
+    scores, part = (head.scores(looks, box, solved)[0] for box in (whole(x), (slice(8, 24), slice(16, 56))))
+    direct = head.at(samples, solved) * head.log_temperature.exp()
+    assert torch.allclose(scores[:, yx[:, 0], yx[:, 1]].T, direct, atol=0.15)  # half a pixel of a steep ramp
+    assert torch.allclose(scores[:, 8:24, 16:56], part, atol=1e-4)
 
 
 def test_waves_over_hand_made_features_tell_apart_what_no_line_does() -> None:

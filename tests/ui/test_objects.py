@@ -44,7 +44,7 @@ def test_every_disc_has_one_id_in_all_slices_and_a_row_of_measures(learned, view
     table = layer.features
     row = table[table["index"] == ids[0][32, 160]].iloc[0]
     disc = np.pi * 20**2
-    assert row["slices"] == 4 and row["area"] == pytest.approx(4 * disc, rel=0.1)
+    assert row["slices"] == 4 and row["area"] == pytest.approx(4 * disc, rel=0.15)
     assert row["volume (nm³)"] == pytest.approx(row["area"] * 800)
     assert row["centroid-1"] == pytest.approx(32, abs=1) and row["intensity_mean"] == pytest.approx(170, abs=10)
     asked = layer.metadata[METADATA]["parameters"]["objects"]

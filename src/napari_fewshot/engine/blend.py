@@ -22,13 +22,13 @@ from napari_fewshot.engine.look import whole, zone_around
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.noise import Noise
 
-ZOOMS = (2, 4)  # at which the network is asked again
-SIGMAS_PX = (1.0, 2.0)  # of plain Gaussians
+ZOOMS = (2,)  # at which the network is asked again
+SIGMAS_PX = (1.0, 2.0, 4.0)  # of plain Gaussians
 N_OTHERS = len(ZOOMS) + len(SIGMAS_PX)
 N_BANDS = 4
 SPLIT_REACH_PX = 14  # 2 * (1 + 2 + 4)
-CROP_PX, MOST_CROPS, SHARE = 256, 4, 4  # the error is estimated on a quarter of a plane at most
-N_PROBES = 2
+CROP_PX, MOST_CROPS, SHARE = 256, 2, 4  # the error is estimated on a quarter of a plane at most
+N_PROBES = 1
 PROBE_SIZE = 0.1  # of the noise
 DAMPING = 0.01
 SMALLEST_PX = 64

@@ -117,6 +117,8 @@ def restore_unit(
     factor = generator.card.factor
     answer = np.empty((plane.shape[0] * factor, plane.shape[1] * factor), np.float32)
     blend = blend or _with_room(lambda side: measure_blend(generator, plane, intensity), generator, listener, tile_px)
+    if blend is not None:
+        tile_px = tile_px or TILE_PX[torch.device(generator.device).type] * 3 // 2  # as its halo is wide
 
     def work(tile: Tile) -> None:
         scaled = intensity.to_scale(plane[tile.outer])

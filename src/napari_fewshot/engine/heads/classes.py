@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_fewshot.core.tiles import Box
+from napari_fewshot.core.tiles import Box, Tile
 from napari_fewshot.engine.handmade import N_FEATURES
-from napari_fewshot.engine.look import Look
+from napari_fewshot.engine.look import Look, zone_around
 
 N_WAVES = 256
 WAVE_SCALE = 0.35  # of their frequencies, per standard deviation of a feature over the painted pixels
@@ -159,11 +159,17 @@ class ClassesHead(nn.Module):
 
     def _scores_of_waves(self, look: Look, box: Box, solved: Solved) -> Tensor:
         """(B, K, Y, X) scores without the bias, some pixels at a time: the waves of all pixels would fill gigabytes."""
-        made = torch.cat([look.spread(values, box) for values in look.maps], 1)  # (B, H, Y, X)
+        here = zone_around(box, 2, 2, look.zone)
+        fine = torch.cat([look.spread(values, here) for values in look.maps], 1)  # (B, H, Y, X)
+        made = F.avg_pool2d(
+            fine, 2, ceil_mode=True
+        )  # a quarter of the waves; the learned half of the answer stays fine
         pixels = _tamed((made - solved.centre[:, None, None]) / solved.spread[:, None, None]).flatten(2)
         phases, weight = self.phases[:, None], solved.weight[:, self.n_features :]
         scores = [weight @ (self.directions @ some + phases).cos_() for some in torch.split(pixels, CHUNK_PX, 2)]
-        return torch.cat(scores, 2).view(len(made), -1, *made.shape[-2:])
+        coarse = torch.cat(scores, 2).view(len(made), -1, *made.shape[-2:])
+        found = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
+        return found[(..., *Tile(box, here).keep())]
 
 
 def _regress(x: Tensor, target: Tensor, share: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
