@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Lock
@@ -158,6 +159,8 @@ class Bridge(QObject):
         for future, (_, save) in self._saves.items():
             if future.cancelled():
                 save()
+            else:  # being written
+                futures.wait((future,), LAST_WORDS_S)
         self._saves.clear()
         for work in list(self._running):
             self._finish(work, Stopped(""))
