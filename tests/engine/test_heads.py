@@ -1,4 +1,4 @@
-"""The closed-form head solves ridge regression on learned features and on waves over hand-made ones; applying it coarse and interpolating equals the other order."""
+"""The closed-form head learns from learned and from hand-made features; applied coarse and interpolated, or the other way round."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_what_goes_wrong_while_drawing_is_raised_where_it_is_taken(n_loaders: in
 
 
 FORGETFUL = """
-import os, sys
+import os
 from napari_fewshot.engine.loader import load
 coming = load(lambda step: os.getpid(), 0, 2)
 print(*{next(coming) for _ in range(20)}, flush=True)

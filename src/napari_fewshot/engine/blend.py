@@ -1,4 +1,4 @@
-"""Restorations at several zooms, and plain smoothing, blended so that the expected error is least. Knows no file and no GUI.
+"""Restorations at two zooms, and plain smoothing, blended so that the expected error is least. Knows no file and no GUI.
 
 What a network leaves of strong noise is broad, and what it smears is fine; seen at half the size, the broad is fine and
 the noise is weaker. Which mixture is best can be told without the truth where the noise is known.
@@ -18,9 +18,10 @@ from torch import Tensor
 from napari_fewshot.core.tiles import Box, Tile
 from napari_fewshot.engine.handmade import blur
 from napari_fewshot.engine.heads.image import REACH_PX, enlarge
-from napari_fewshot.engine.look import whole, zone_around
+from napari_fewshot.engine.look import pad_to_grid, whole, zone_around
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.noise import Noise
+from napari_fewshot.engine.starlet import smoothed
 
 ZOOMS = (2,)  # at which the network is asked again
 SIGMAS_PX = (1.0, 2.0, 4.0)  # of plain Gaussians
@@ -63,19 +64,15 @@ class Blend:
         n, rng = N_OTHERS * N_BANDS, np.random.default_rng(seed)
         gram, wish = np.zeros((n, n)), np.zeros(n)
         for crop in _crops(unit):
-            x = _padded(crop, network, device)
-            first, parts = _split(network, x, crop.shape)
+            first, parts = _split(network, crop, device)
             left = crop - first
             known = noise.seen_twice(left, first)
             gram += parts @ parts.T
             wish += parts @ left.ravel()
             for _ in range(N_PROBES):
                 probe = known.draw(first, rng)
-                again = _split(network, _padded(crop + PROBE_SIZE * probe, network, device), crop.shape)
-                change = (
-                    again[1] - parts
-                ) / PROBE_SIZE  # of the differences: that of the answer itself is common to all
-                wish -= change @ probe.ravel() / N_PROBES
+                _, again = _split(network, crop + np.float32(PROBE_SIZE) * probe, device)
+                wish -= (again - parts) @ probe.ravel() / (PROBE_SIZE * N_PROBES)  # the divergence of the differences
         with np.errstate(all="ignore"):
             damped = gram + DAMPING * np.diag(np.diag(gram)) + 1e-12 * np.eye(n)
             weights = np.linalg.solve(damped, wish)
@@ -96,7 +93,7 @@ class Blend:
         # sum of weighted bands, each the difference of two smoothings, as nested smoothings of one plane
         total = torch.zeros_like(first)
         for level in range(N_BANDS - 1, 0, -1):
-            total = _smooth(total + _weighed(differences, steps[:, level]), level - 1)
+            total = smoothed(total + _weighed(differences, steps[:, level]), level - 1)
         found = first + total + _weighed(differences, steps[:, 0])
         return found[(0, slice(None), *Tile(box, here).keep())]
 
@@ -113,21 +110,16 @@ def _crops(unit: np.ndarray) -> Iterator[np.ndarray]:
         yield unit[corner[0] : corner[0] + CROP_PX, corner[1] : corner[1] + CROP_PX]
 
 
-def _padded(unit: np.ndarray, network: Network, device: str) -> Tensor:
-    x = torch.from_numpy(np.ascontiguousarray(unit, np.float32))[None, None].to(device)
-    fill_y, fill_x = (-unit.shape[0] % _align_px(network)), (-unit.shape[1] % _align_px(network))
-    return F.pad(x, (0, fill_x, 0, fill_y), mode="replicate").contiguous(memory_format=torch.channels_last)
-
-
-def _split(network: Network, x: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _split(network: Network, unit: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
     """The network's answer (Y, X), and the bands of how others differ from it, (N_OTHERS * N_BANDS, Y * X) float64."""
     with torch.inference_mode():
-        first, *others = _answers(network, x, (slice(0, shape[0]), slice(0, shape[1])))
+        x = pad_to_grid(np.ascontiguousarray(unit), _align_px(network), device)
+        first, *others = _answers(network, x, (slice(0, unit.shape[0]), slice(0, unit.shape[1])))
         parts = []
         for other in others:
             rest = other - first
             for level in range(N_BANDS - 1):
-                smooth = _smooth(rest, level)
+                smooth = smoothed(rest, level)
                 parts.append(rest - smooth)
                 rest = smooth
             parts.append(rest)
@@ -141,28 +133,11 @@ def _answers(network: Network, x: Tensor, here: Box) -> list[Tensor]:
         reach = (network.halo_px + REACH_PX) * zoom
         zone = zone_around(here, reach, _align_px(network), whole(x))
         small = F.avg_pool2d(x[..., zone[0], zone[1]], zoom)
-        found.append(_cut(enlarge(network(small), zoom), zone, here))
+        found.append(enlarge(network(small), zoom)[(..., *Tile(here, zone).keep())])
     for sigma in SIGMAS_PX:
         zone = zone_around(here, int(4 * sigma + 1), 1, whole(x))
-        found.append(_cut(blur(x[..., zone[0], zone[1]], sigma), zone, here))
+        found.append(blur(x[..., zone[0], zone[1]], sigma)[(..., *Tile(here, zone).keep())])
     return found
-
-
-def _cut(values: Tensor, zone: Box, here: Box) -> Tensor:
-    y, x = (slice(h.start - z.start, h.stop - z.start) for h, z in zip(here, zone, strict=True))
-    return values[..., y, x].contiguous()
-
-
-def _smooth(x: Tensor, level: int) -> Tensor:
-    """One step of the starlet transform: a cubic B-spline with holes of 2^level px, on (1, 1, y, x)."""
-    step = 2**level
-    kernel = x.new_tensor([1, 4, 6, 4, 1]) / 16
-    x = F.conv2d(
-        F.pad(x, (0, 0, 2 * step, 2 * step), mode="replicate"), kernel[None, None, :, None], dilation=(step, 1)
-    )
-    return F.conv2d(
-        F.pad(x, (2 * step, 2 * step, 0, 0), mode="replicate"), kernel[None, None, None], dilation=(1, step)
-    )
 
 
 def _weighed(differences: Tensor, weights: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -58,6 +59,15 @@ class Look:
 def features_at(looks: Sequence[Look], yx: Tensor) -> Tensor:
     """(N, D) features of pixels over all zooms and levels, in the order in which a head's weights are stored."""
     return torch.cat([look.at(yx) for look in looks], 1)
+
+
+def pad_to_grid(unit: np.ndarray, align_px: int, device: str) -> Tensor:
+    """(Y, X) -> (1, 1, Y', X') with Y and X filled up to multiples of ``align_px`` by the nearest pixel."""
+    x = torch.from_numpy(unit)[None, None].to(device)
+    fill_y, fill_x = (-unit.shape[0]) % align_px, (-unit.shape[1]) % align_px
+    if fill_y or fill_x:
+        x = F.pad(x, (0, fill_x, 0, fill_y), mode="replicate")
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def whole(x: Tensor) -> Box:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
+from napari_fewshot.core.tiles import Box
+
 Rng = np.random.Generator
 Kind = Literal["white", "scan", "camera"]
 
@@ -55,7 +57,7 @@ class Noise:
     @classmethod
     def measure(cls, plane: np.ndarray) -> Noise:
         """Measure a (Y, X) plane of at least 32 px a side; pixels that are not finite count as the mean."""
-        x = _middle(_filled(plane))
+        x = _filled(plane)[middle(plane.shape)]
         means, spectra = _periodograms(x)
         flat = _flat(means, spectra)
         kind, reach, white = _fit_shape(spectra[flat].mean(0))
@@ -144,9 +146,10 @@ def _filled(plane: np.ndarray) -> np.ndarray:
     return np.where(bad, x[~bad].mean(), x) if bad.any() and not bad.all() else np.nan_to_num(x)
 
 
-def _middle(x: np.ndarray) -> np.ndarray:
-    y0, x0 = (max(0, (n - MEASURE_PX) // 2) for n in x.shape)
-    return x[y0 : y0 + MEASURE_PX, x0 : x0 + MEASURE_PX]
+def middle(shape: tuple[int, ...]) -> Box:
+    """The part of a (Y, X) plane that is measured."""
+    y, x = (max(0, (n - MEASURE_PX) // 2) for n in shape)
+    return slice(y, y + MEASURE_PX), slice(x, x + MEASURE_PX)
 
 
 _WINDOW = np.outer(*[np.hanning(BLOCK_PX + 2)[1:-1]] * 2)

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_fewshot.core.errors import ComputeError, ModelError
@@ -23,6 +22,7 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
+from napari_fewshot.engine.look import pad_to_grid
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.residual import BACKGROUND
 from napari_fewshot.engine.settle import CONSISTENT_SIGMAS, keep_consistent, keep_level
@@ -109,14 +109,14 @@ def restore_unit(
 ) -> np.ndarray:
     """Restore a (Y, X) plane; (Y * factor, X * factor) float32 on the unit scale, with the mean of the plane.
 
-    A denoised plane is a blend of what the network answers at several zooms, see `blend.Blend`; it is measured on the plane
-    when not given, see `measure_blend`.
+    A denoised plane is a blend of what the network answers at two zooms, and of plain smoothing, see `blend.Blend`; the blend
+    is measured on the plane when not given, see `measure_blend`.
     At another ``strength`` than 1 less noise stays and more detail goes, or the other way round, see
     `strength.apply_strength`. A super-resolution is made consistent with its input, see `settle.keep_consistent`.
     """
     factor = generator.card.factor
     answer = np.empty((plane.shape[0] * factor, plane.shape[1] * factor), np.float32)
-    blend = blend or _with_room(lambda side: measure_blend(generator, plane, intensity), generator, listener, tile_px)
+    blend = blend or measure_blend(generator, plane, intensity)
     if blend is not None:
         tile_px = tile_px or TILE_PX[torch.device(generator.device).type] * 3 // 2  # as its halo is wide
 
@@ -137,12 +137,21 @@ def restore_unit(
     return answer
 
 
-def measure_blend(generator: Generator, plane: np.ndarray, intensity: Intensity) -> Blend | None:
-    """How zooms are to be blended for a (Y, X) plane; None where the task is not denoising or the plane is too small."""
+def measure_blend(
+    generator: Generator, plane: np.ndarray, intensity: Intensity, noise: Noise | None = None
+) -> Blend | None:
+    """How zooms are to be blended for a (Y, X) plane, whose ``noise`` on the unit scale may be known.
+
+    None where the task is not denoising, the plane is too small, or there is not enough memory: the network alone needs less.
+    """
     if generator.card.task != DENOISE or min(plane.shape) < SMALLEST_BLENDED_PX:
         return None
-    noise = Noise.measure(intensity.to_scale(plane))
-    return Blend.measure(generator.network, intensity.to_unit(plane), noise, generator.device)
+    noise = noise or Noise.measure(intensity.to_scale(plane))
+    try:
+        with as_memory_error():
+            return Blend.measure(generator.network, intensity.to_unit(plane), noise, generator.device)
+    except MemoryError:
+        return None
 
 
 def in_units_of(plane: np.ndarray, answer: np.ndarray, intensity: Intensity, factor: int) -> np.ndarray:
@@ -236,15 +245,6 @@ def run(generator: Generator, unit: np.ndarray, box: Box | None = None, blend: B
         if blend is not None:
             return blend.answer(network, pad_to_grid(unit, blend.reach(network).align_px, generator.device), box)
         return network(pad_to_grid(unit, network.align_px, generator.device), box)[0]
-
-
-def pad_to_grid(unit: np.ndarray, align_px: int, device: str) -> Tensor:
-    """(Y, X) -> (1, 1, Y', X') with Y and X filled up to multiples of ``align_px`` by the nearest pixel."""
-    x = torch.from_numpy(unit)[None, None].to(device)
-    fill_y, fill_x = (-unit.shape[0]) % align_px, (-unit.shape[1]) % align_px
-    if fill_y or fill_x:
-        x = F.pad(x, (0, fill_x, 0, fill_y), mode="replicate")
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _fine(rest: np.ndarray, box: Box, factor: int) -> np.ndarray | float:

@@ -32,10 +32,10 @@ def restore_plane(
     wishes = wishes or AS_TRAINED
     intensity = usable(generator, plane, intensity)
     factor = generator.card.factor
-    blend = measure_blend(generator, plane, intensity)
-    answer = restore_unit(generator, plane, intensity, strength=wishes.strength, blend=blend, listener=listener)
     scaled = intensity.to_scale(plane)
     noise = Noise.measure(scaled)
+    blend = measure_blend(generator, plane, intensity, noise)
+    answer = restore_unit(generator, plane, intensity, strength=wishes.strength, blend=blend, listener=listener)
     level = bin_down(answer, factor) if factor > 1 else answer
     background = _background(generator, scaled, level, noise)
     residual = scaled - level - background

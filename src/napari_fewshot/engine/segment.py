@@ -19,11 +19,10 @@ from napari_fewshot.core.tiles import plan_tiles
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
 from napari_fewshot.engine.heads.classes import ClassesHead, Solved
 from napari_fewshot.engine.listen import Listener
-from napari_fewshot.engine.look import whole
+from napari_fewshot.engine.look import pad_to_grid, whole
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, sample
 from napari_fewshot.engine.patches import recontrasted
-from napari_fewshot.engine.predict import pad_to_grid
 from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN, point_on, ridge
 
 STRENGTHS = (1.0, 0.1, 10.0)  # factors on the learned ridge; strokes held out choose, the first when none can

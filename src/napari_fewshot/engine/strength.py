@@ -14,8 +14,9 @@ import torch
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.heads.image import enlarge
-from napari_fewshot.engine.noise import MEASURE_PX, Noise
+from napari_fewshot.engine.noise import Noise, middle
 from napari_fewshot.engine.residual import smooth_background
+from napari_fewshot.engine.starlet import smoothed
 from napari_fewshot.tasks.degrade import bin_down
 
 N_SCALES = 4  # detail of 1 to some 16 px of the input: a broader difference is no noise of the detector
@@ -61,7 +62,7 @@ def apply_strength(
     if strength == 1:
         return
     taken = _Taken.measure(answer, plane, intensity, factor, has_background)
-    sigmas = scale_sigmas(*taken.part(answer, _middle(plane.shape, MEASURE_PX)), taken.noise)
+    sigmas = scale_sigmas(*taken.part(answer, middle(plane.shape)), taken.noise)
     done = (slice(0, 0), answer[:0])
     for inner, outer in _bands(len(plane)):
         box = (outer, slice(0, plane.shape[1]))
@@ -124,7 +125,7 @@ class _Taken:
     def measure(
         cls, answer: np.ndarray, plane: np.ndarray, intensity: Intensity, factor: int, has_background: bool
     ) -> _Taken:
-        noise = Noise.measure(intensity.to_scale(plane[_middle(plane.shape, MEASURE_PX)]))
+        noise = Noise.measure(intensity.to_scale(plane[middle(plane.shape)]))
         taken = cls(plane, intensity, factor, noise)
         if not has_background:
             return taken
@@ -144,26 +145,13 @@ class _Taken:
 
 
 def _smooth(x: np.ndarray, scale: int) -> np.ndarray:
-    """Convolve (Y, X) with the cubic B-spline, its five weights 2^scale pixels apart."""
-    step = 2**scale
-    for axis in (0, 1):
-        n, margin = x.shape[axis], [(0, 0), (0, 0)]
-        margin[axis] = (2 * step, 2 * step)
-        padded = np.moveaxis(np.pad(x, margin, mode="symmetric"), axis, 0)
-        a, b, c, d, e = (padded[i * step : i * step + n] for i in range(5))
-        x = np.moveaxis((a + e + 4 * (b + d) + 6 * c) / 16, 0, axis)
-    return x
+    return smoothed(torch.from_numpy(np.ascontiguousarray(x))[None, None], scale)[0, 0].numpy()
 
 
 def _bands(n_rows: int) -> Iterator[tuple[slice, slice]]:
     for row in range(0, n_rows, BAND_ROWS):
         stop = min(row + BAND_ROWS, n_rows)
         yield slice(row, stop), slice(max(0, row - HALO_PX), min(n_rows, stop + HALO_PX))
-
-
-def _middle(shape: tuple[int, ...], side: int) -> Box:
-    y, x = (max(0, (n - side) // 2) for n in shape)
-    return slice(y, y + side), slice(x, x + side)
 
 
 def _fine(box: Box, factor: int) -> Box:
