@@ -278,9 +278,10 @@ def test_objects_keep_their_ids_along_z_and_are_measured(compute: Compute, ear: 
 
 
 def test_a_look_ahead_leaves_the_features_for_the_fit_to_come(compute: Compute, ear: Ear, segment: ModelFile) -> None:
-    assert isinstance(ear.end(compute.submit(LookAhead(segment, view()))), Finished)
+    elsewhere = painted()
+    assert isinstance(ear.end(compute.submit(LookAhead(segment, view(), elsewhere))), Finished)
 
     def keys(bench: jobs.Bench, line: jobs.Line) -> Finished:
         return Finished(line._order.job_id, details={"keys": {place[1] for place in bench.features.kept}})
 
-    assert view().key in ear.end(compute.submit(Act(keys))).details["keys"]
+    assert {view().key, elsewhere.planes[0].key} <= ear.end(compute.submit(Act(keys))).details["keys"]

@@ -164,7 +164,8 @@ class LookAheadErrand(Errand):
         from napari_fewshot.compute import jobs
 
         model = await cluster.keep(self._job.model)
-        return await self.ask(cluster, jobs.run_look_ahead, await cluster.send(self._job.view), model)
+        job = await cluster.send(replace(self._job, model=replace(self._job.model, weights=b"")))
+        return await self.ask(cluster, jobs.run_look_ahead, job, model)
 
 
 class JudgeErrand(Errand):

@@ -28,7 +28,7 @@ from napari_fewshot.compute.events import (
 )
 from napari_fewshot.compute.wire import Message, Order, Started, Stop, Wish
 from napari_fewshot.core.errors import PictureError
-from napari_fewshot.core.job import FineTune, Judge, View
+from napari_fewshot.core.job import FineTune, Judge, LookAhead, View
 from napari_fewshot.core.shelf import ModelFile, embedded_folder, read_model
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
@@ -192,15 +192,15 @@ def run_fine_tune(order: Order, job: FineTune, model: ModelFile) -> Event:
     return ending(order, work)
 
 
-def run_look_ahead(order: Order, view: View, model: ModelFile) -> Event:
-    """Keep the features of what is on display for the fit to come."""
+def run_look_ahead(order: Order, job: LookAhead, model: ModelFile) -> Event:
+    """Keep the features of what is on display, and of what is painted, for the fit to come."""
 
     def work(bench: Bench, line: Line) -> Event:
         from napari_fewshot.engine.classic import ClassicNetwork
 
         network = bench.generator(model, order.device).network
         if bench.features is not None and not isinstance(network, ClassicNetwork):
-            bench.features.look_ahead(network, view, line)
+            bench.features.look_ahead(network, job.view, job.painting, line)
         return Finished(order.job_id)
 
     return ending(order, work)

@@ -68,10 +68,11 @@ class FineTune:
 
 @dataclass(frozen=True, eq=False)
 class LookAhead:
-    """See the region on display before it is asked for: the first fit then finds its features on the worker."""
+    """See the region on display and what is painted before they are asked for: the first fit then finds their features."""
 
     model: ModelFile
     view: View
+    painting: Painting
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_fewshot.core.strokes import Painting
-from napari_fewshot.core.tiles import Box, plan_tiles
+from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.look import features_at
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples
@@ -59,13 +59,9 @@ def calibrating_factor(learn: Learn, samples: Samples, pixels: Tensor, score: Sc
 def pixels_around(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Tensor:
     """(N, D) features of random pixels of the tiles in which something is painted: their looks are in the cache."""
     rng = np.random.default_rng(seed)
-    found = []
-    for plane in painting.planes:
-        shape = plane.image.shape[0], plane.image.shape[1]
-        for tile in plan_tiles(shape, cache.tile_px, network.halo_px, network.align_px):
-            low, high = _corners(tile.inner)
-            if np.any(np.all((plane.strokes.yx >= low) & (plane.strokes.yx < high), 1)):
-                found.append((plane, tile))
+    found = [
+        (plane, tile) for plane in painting.planes for tile, _ in cache.painted_tiles(network, plane, plane.strokes.yx)
+    ]
     rows = []
     for plane, tile in found:
         yx = rng.integers(*_corners(tile.keep()), (max(1, N_PIXELS // len(found)), 2))

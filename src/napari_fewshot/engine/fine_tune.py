@@ -30,10 +30,8 @@ from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.pretrain import curve
 from napari_fewshot.engine.restore import OnImages, Pair
 from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN
-from napari_fewshot.engine.segment import OnStrokes, solver_of
+from napari_fewshot.engine.segment import MARGIN, OnStrokes, solver_of
 from napari_fewshot.tasks import TASKS
-
-MARGIN = 0.02  # of IoU on the few strokes held out: less may be chance, and the pretrained layers know more pictures
 
 
 def fine_tune_segment(
@@ -83,7 +81,7 @@ def fine_tune_segment(
     objective.never_miss, objective.is_tuned = wish, bool(generator.card.painted)
     schedule = Schedule(budget, rate=3e-4, warm_steps=5, average=0.9, margin=MARGIN)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
-    head = objective.solve(fitted.module)
+    head = objective.calibrate(fitted.module)
     painting = objective.painting
     solver_of(fitted.module).fill(head.solved)
     scores = {} if head.score is None else {"held-out stroke IoU": round(head.score, 4)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -17,7 +18,8 @@ from napari_fewshot.core.errors import ComputeError, StorageError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.engine.crew import ALONE, Crew, agreed, average_gradients
 from napari_fewshot.engine.device import as_memory_error
-from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.interrupt import interruptible
+from napari_fewshot.engine.listen import Listener, StopRequested
 from napari_fewshot.engine.objective import Keeper, M, Objective, Snapshot
 
 LISTEN_S = 0.5  # between looks for new strokes: a hand that paints sends some with every move of the brush
@@ -150,6 +152,8 @@ class _Loop(Generic[M]):
         except MemoryError as error:
             self._make_room(error)
             return None
+        except StopRequested:
+            return None
         if terms is None:
             self._recover()
             return None
@@ -160,7 +164,8 @@ class _Loop(Generic[M]):
         for group in self.optimizer.param_groups:
             group["lr"] = agreed(self.crew, self._rate_now())
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self.objective.losses(self.rng)
+        with self._in_a_hurry(self.objective.module):
+            terms = self.objective.losses(self.rng)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(self.crew.mean(total)):
             return None
@@ -175,14 +180,20 @@ class _Loop(Generic[M]):
         """Score the averaged weights, keep them when they are the best so far, show them when asked."""
         began = time.perf_counter()
         module: M = self.average.module if self.fitted.steps else self.objective.module  # type: ignore[assignment]
-        score = self.objective.score(module)
-        score = score if score is not None and np.isfinite(score) else None
-        if score is None or self.fitted.best is None or score >= self.fitted.best + self.schedule.margin:
-            self.fitted.best = score
-            self.fitted.module.load_state_dict(module.state_dict())
-        self.objective.show(self.fitted.module, self.listener)
+        with suppress(StopRequested), self._in_a_hurry(module, self.fitted.module):
+            score = self.objective.score(module)
+            score = score if score is not None and np.isfinite(score) else None
+            if score is None or self.fitted.best is None or score >= self.fitted.best + self.schedule.margin:
+                self.fitted.best = score
+                self.fitted.module.load_state_dict(module.state_dict())
+            self.objective.show(self.fitted.module, self.listener)
         self.looked = time.perf_counter()
         self.look_cost_s = self.looked - began
+
+    def _in_a_hurry(self, *modules: nn.Module) -> AbstractContextManager[None]:
+        """A user's stop is answered at once, after the first step: there is a result by then."""
+        is_user = self.keeper is None and self.fitted.steps > 0
+        return interruptible(self.listener, *modules) if is_user else nullcontext()
 
     def _keep(self) -> None:
         if self.keeper is None or self.crew.rank:

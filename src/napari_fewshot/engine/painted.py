@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import View
-from napari_fewshot.core.strokes import Painting, Strokes
+from napari_fewshot.core.strokes import PaintedPlane, Painting, Strokes
 from napari_fewshot.core.tiles import Tile, plan_tiles
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, features_at, pad_to_grid
@@ -45,11 +46,25 @@ class FeatureCache:
         self.kept.move_to_end(place)
         return self.kept[place]
 
-    def look_ahead(self, network: Network, view: View, listener: Listener) -> None:
-        """Look at a view before it is asked for, until the listener stops it."""
-        for tile in plan_tiles(view.image.shape[:2], self.tile_px, network.halo_px, network.align_px):
+    def look_ahead(self, network: Network, view: View, painting: Painting, listener: Listener) -> None:
+        """Look at a view and at what is painted before they are asked for, until the listener stops it."""
+        tiles: list[tuple[View | PaintedPlane, Tile]] = [(view, tile) for tile in self.tiles_of(network, view.image)]
+        tiles += [(p, tile) for p in painting.planes for tile, _ in self.painted_tiles(network, p, p.strokes.yx)]
+        for seen, tile in tiles:
             if not listener.stopped():
-                self.looks_at(network, view.key, view.image, view.intensity, tile)
+                self.looks_at(network, seen.key, seen.image, seen.intensity, tile)
+
+    def tiles_of(self, network: Network, image: np.ndarray) -> list[Tile]:
+        """The tiles by which a (Y, X) image is looked at."""
+        return plan_tiles((image.shape[0], image.shape[1]), self.tile_px, network.halo_px, network.align_px)
+
+    def painted_tiles(self, network: Network, plane: PaintedPlane, yx: np.ndarray) -> Iterator[tuple[Tile, np.ndarray]]:
+        """The tiles of a plane that hold some of the pixels ``yx`` (N, 2), and which, (N,) bool."""
+        for tile in self.tiles_of(network, plane.image):
+            low, high = (np.array([getattr(s, end) for s in tile.inner]) for end in ("start", "stop"))
+            inside = np.all((yx >= low) & (yx < high), 1)
+            if inside.any():
+                yield tile, inside
 
     def shrink(self) -> bool:
         """Forget everything and look at smaller tiles from now on; False when they are as small as can be."""
@@ -91,11 +106,7 @@ def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int)
             continue
         fold = folds_of(plane.strokes, seed)[keep]
         yx, of_class = plane.strokes.yx[keep], plane.strokes.classes[keep]
-        shape = plane.image.shape
-        for tile in plan_tiles((shape[0], shape[1]), cache.tile_px, network.halo_px, network.align_px):
-            inside = _inside(yx, tile)
-            if not inside.any():
-                continue
+        for tile, inside in cache.painted_tiles(network, plane, yx):
             looks = cache.looks_at(network, plane.key, plane.image, plane.intensity, tile)
             at = torch.from_numpy(yx[inside] - np.array([s.start for s in tile.outer])).to(_device(network))
             rows.append(features_at(looks, at))
@@ -147,11 +158,6 @@ def _choose(painting: Painting, classes: np.ndarray, rng: np.random.Generator) -
                 at = plane.strokes.classes == k
                 mask[at] = rng.random(int(at.sum())) < MAX_PER_CLASS / n
     return [np.flatnonzero(m) for m in keep]
-
-
-def _inside(yx: np.ndarray, tile: Tile) -> np.ndarray:
-    a, b = tile.inner
-    return (yx[:, 0] >= a.start) & (yx[:, 0] < a.stop) & (yx[:, 1] >= b.start) & (yx[:, 1] < b.stop)
 
 
 def _device(network: Network) -> str:

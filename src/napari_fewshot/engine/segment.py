@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,6 @@ from torch import Tensor
 from napari_fewshot.core.job import View
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.strokes import PaintedPlane, Painting
-from napari_fewshot.core.tiles import plan_tiles
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
 from napari_fewshot.engine.heads.classes import ClassesHead, Solved
 from napari_fewshot.engine.listen import Listener
@@ -25,7 +24,8 @@ from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, finger
 from napari_fewshot.engine.patches import recontrasted
 from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN, point_on, ridge
 
-STRENGTHS = (1.0, 0.1, 10.0)  # factors on the learned ridge; strokes held out choose, the first when none can
+STRENGTHS = (1.0, 0.1)  # factors on the learned ridge; strokes held out choose, the first when none can
+MARGIN = 0.02  # of IoU on the few strokes held out: less may be chance, and what was pretrained knows more pictures
 JUDGED_PER_CLASS = 300
 CROP_PX = 128
 AGREEMENT = 0.5  # weight of equal answers on unpainted pixels under another contrast
@@ -37,6 +37,7 @@ class Head:
     """A solved head and how well its like did on strokes held out; ``score`` None when too few are painted to judge."""
 
     solved: Solved
+    strength: float
     score: float | None
     offsets: Tensor | None = None  # (K,) added to the logits, for a class of which little may be missed
 
@@ -66,25 +67,29 @@ class OnStrokes:
         self.never_miss: NeverMiss | None = None
         self.is_tuned, self.base = False, fingerprint(network)
         self.solved: tuple[tuple[float, ...], Head] | None = None
+        self.calibrated: Head | None = None
         self._take(painting)
 
     def solve(self, module: Network) -> Head:
         """The head for all strokes; how strong its ridge is, is chosen on strokes held out."""
         state = fingerprint(module)
         if self.solved is None or self.solved[0] != state:
-            self.solved = state, self._solve(module)
+            self.solved, self.calibrated = (state, self._solve(module)), None
         return self.solved[1]
+
+    def calibrate(self, module: Network) -> Head:
+        """The same, as sure as it is right: the answers stay. It takes longer than to solve the head."""
+        head = self.solve(module)
+        self.calibrated = self.calibrated or self._calibrate(module, head)
+        return self.calibrated
 
     def _solve(self, module: Network) -> Head:
         solver = solver_of(module)
         self.samples = sample(module, self.painting, self.cache, self.seed)
-        judged = self.samples.thinned(JUDGED_PER_CLASS)
-        scores = [held_out_score(solver, judged, self.n_classes, s) for s in STRENGTHS]
-        best = max(range(len(STRENGTHS)), key=lambda i: scores[i] or 0.0)  # the first when none can be judged
+        strength, score = chosen_strength(solver, self.samples.thinned(JUDGED_PER_CLASS), self.n_classes)
         with torch.no_grad():
-            solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, STRENGTHS[best])
-            solved = solved.times(self._calibrate(module, judged, solved, STRENGTHS[best]))
-        return Head(solved, scores[best], self._offsets(module, solved.weight, STRENGTHS[best]))
+            solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, strength)
+        return Head(solved, strength, score, self._offsets(module, solved.weight, strength))
 
     def _offsets(self, module: Network, weight: Tensor, strength: float) -> Tensor | None:
         """What the wish never to miss a class adds to logits; layers that were trained are asked for fold 0 only."""
@@ -95,16 +100,18 @@ class OnStrokes:
         point = point_on(self.samples, self.painting.classes, learn, self.never_miss, asked)
         return None if point is None else torch.from_numpy(point.offsets(self.painting.classes)).to(weight.device)
 
-    def _calibrate(self, module: Network, judged: Samples, solved: Solved, strength: float) -> float:
-        """By what a head's scores are multiplied to be as sure as they are right; the answers stay."""
-        solver = solver_of(module)
+    def _calibrate(self, module: Network, head: Head) -> Head:
+        solver, judged = solver_of(module), self.samples.thinned(JUDGED_PER_CLASS)
         pixels = pixels_around(module, self.painting, self.cache, self.seed)
 
         def learn(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-            return partial(solver.at, solved=solver.solve(x, y, self.n_classes, strength))
+            return partial(solver.at, solved=solver.solve(x, y, self.n_classes, head.strength))
 
         scale = float(solver.log_temperature.exp())
-        return calibrating_factor(learn, judged, pixels, partial(solver.at, solved=solved), scale)
+        with torch.no_grad():
+            factor = calibrating_factor(learn, judged, pixels, partial(solver.at, solved=head.solved), scale)
+            solved = head.solved.times(factor)
+        return replace(head, solved=solved, offsets=self._offsets(module, solved.weight, head.strength))
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         solver, samples = solver_of(self.module), self.samples
@@ -143,7 +150,8 @@ class OnStrokes:
         """Segment the view with the head for all strokes."""
         view = listener.view()
         if view is not None:
-            listener.preview(view, *self.segment_view(module, view, self.solve(module)))
+            head = self.calibrate(module) if view.confidence else self.solve(module)
+            listener.preview(view, *self.segment_view(module, view, head))
 
     def segment_view(self, module: Network, view: View, head: Head) -> tuple[np.ndarray, int, np.ndarray | None]:
         """Classes as they were painted (Y, X), the factor 1, and the confidence if wanted."""
@@ -151,7 +159,7 @@ class OnStrokes:
         h, w = view.image.shape
         values = np.empty((h, w), classes.dtype)
         sure = np.empty((h, w), np.float32) if view.confidence else None
-        for tile in plan_tiles((h, w), self.cache.tile_px, module.halo_px, module.align_px):
+        for tile in self.cache.tiles_of(module, view.image):
             looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
             with torch.no_grad():
                 logits = solver_of(module).scores(looks, tile.keep(), head.solved)[0]
@@ -169,7 +177,7 @@ class OnStrokes:
 
     def _take(self, painting: Painting) -> None:
         self.painting = painting
-        self.solved = None
+        self.solved, self.calibrated = None, None
         self.n_classes = len(painting.classes)
         classes = np.array(painting.classes)
         self.folds = [
@@ -204,6 +212,16 @@ class OnStrokes:
         return torch.cat(
             [pad_to_grid(u, self.module.align_px, device) for u in (unit, recontrasted(unit, rng, invert=0.0))]
         )
+
+
+def chosen_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> tuple[float, float | None]:
+    """Which of `STRENGTHS` is to be used, and its score on strokes held out; the first unless another is clearly better."""
+    strength, best = STRENGTHS[0], held_out_score(solver, samples, n_classes, STRENGTHS[0])
+    for other in STRENGTHS[1:] if best is not None else ():
+        score = held_out_score(solver, samples, n_classes, other)
+        if best is not None and score is not None and score >= best + MARGIN:
+            strength, best = other, score
+    return strength, best
 
 
 def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, strength: float) -> float | None:
