@@ -23,8 +23,9 @@ import torch
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.core.tiles import Tile, plan_tiles
+from napari_fewshot.engine.device import choose_tile_px
 from napari_fewshot.engine.generator import Generator
-from napari_fewshot.engine.predict import TILE_PX, each_tile, predict_plane, run
+from napari_fewshot.engine.predict import each_tile, predict_plane, run
 from napari_fewshot.samples import image as sample_image
 
 MODEL = "em-background"  # a restoration that is its network's answer, but for the mean, which is kept at the input's
@@ -42,7 +43,7 @@ def methods(generator: Generator, image: np.ndarray) -> dict[str, Callable[[], n
 
     intensity = Intensity.measure(image)
     unit = intensity.to_unit(image)
-    tile_px = TILE_PX[torch.device(generator.device).type]
+    tile_px = choose_tile_px(generator.device)
 
     def tiles() -> np.ndarray:
         return predict_plane(generator, unit, intensity=Intensity(0.0, 1.0))[0]

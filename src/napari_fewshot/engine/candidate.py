@@ -54,7 +54,7 @@ def candidate_of(generator: Generator, painting: Painting, seed: int, cache: Fea
         )
     samples = sample(generator.network, painting, cache, seed)
     solver = solver_of(generator.network)
-    strength, _ = chosen_strength(solver, samples, len(classes))
+    strength = chosen_strength(solver, samples, len(classes))
     learn = ridge(solver, samples, len(classes), strength, solver.weight)
     x, y, fold = (values.cpu().numpy() for values in (samples.x, samples.y, samples.fold))
     warmth = solver.log_temperature.exp()

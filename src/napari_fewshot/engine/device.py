@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psutil
 import torch
 from torch import nn
 
 from napari_fewshot.core.errors import ComputeError
+
+TILE_PX = {"cpu": 1024, "cuda": 1536, "mps": 1024}  # inner side of tiles: large ones waste less on their halos
+SMALL_TILE_PX = 512  # a quarter of the memory, a fifth more time
+ROOM_BYTES = 2 * 2**30  # that must be free for each thread of a CPU, of which each has a tile
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -48,6 +53,13 @@ def use_threads(n: int | None = None) -> int:
     n = n or max(1, (os.cpu_count() or 2) - 1)
     torch.set_num_threads(n)
     return n
+
+
+def choose_tile_px(device: str) -> int:
+    """Inner side of the tiles by which planes are predicted; on a CPU as its threads and free memory allow."""
+    kind = torch.device(device).type
+    is_short = kind == "cpu" and psutil.virtual_memory().available < ROOM_BYTES * torch.get_num_threads()
+    return SMALL_TILE_PX if is_short else TILE_PX[kind]
 
 
 def place(module: M, device: str) -> M:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,10 +13,14 @@ from napari_fewshot.engine.listen import Listener, StopRequested
 
 @contextmanager
 def interruptible(listener: Listener, *modules: nn.Module) -> Iterator[None]:
-    """Within, `StopRequested` is raised before the next layer of ``modules`` once the listener wants to stop."""
+    """Within, `StopRequested` is raised before the next layer of ``modules`` once the listener wants to stop.
+
+    Other threads may call the same modules for somebody else.
+    """
+    thread = threading.get_ident()
 
     def check(*_: object) -> None:
-        if listener.stopped():
+        if threading.get_ident() == thread and listener.stopped():
             raise StopRequested
 
     hooks = [part.register_forward_pre_hook(check) for module in modules for part in module.modules()]

@@ -17,10 +17,11 @@ from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.tiles import Box, Tile, plan_tiles
 from napari_fewshot.engine.blend import SMALLEST_PX as SMALLEST_BLENDED_PX
 from napari_fewshot.engine.blend import Blend
-from napari_fewshot.engine.device import as_memory_error
+from napari_fewshot.engine.device import as_memory_error, choose_tile_px
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import enlarge
+from napari_fewshot.engine.interrupt import interruptible
 from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
 from napari_fewshot.engine.look import pad_to_grid
 from napari_fewshot.engine.noise import Noise
@@ -28,7 +29,6 @@ from napari_fewshot.engine.residual import BACKGROUND
 from napari_fewshot.engine.settle import CONSISTENT_SIGMAS, keep_consistent, keep_level
 from napari_fewshot.engine.strength import apply_strength
 
-TILE_PX = {"cpu": 512, "cuda": 1536, "mps": 1024}  # inner side; on a CPU small tiles stay in the cache
 SMALLEST_TILE_PX = 64
 DENOISE = "denoise"  # the task
 ROWS = 512  # brought to the input's dtype at a time
@@ -117,8 +117,6 @@ def restore_unit(
     factor = generator.card.factor
     answer = np.empty((plane.shape[0] * factor, plane.shape[1] * factor), np.float32)
     blend = blend or measure_blend(generator, plane, intensity)
-    if blend is not None:
-        tile_px = tile_px or TILE_PX[torch.device(generator.device).type] * 3 // 2  # as its halo is wide
 
     def work(tile: Tile) -> None:
         scaled = intensity.to_scale(plane[tile.outer])
@@ -192,7 +190,7 @@ def offsets_of(generator: Generator) -> Tensor | float:
 
 def _with_room(call: Callable[[int], Result], generator: Generator, listener: Listener, tile_px: int | None) -> Result:
     """Call with the side of the tiles, with smaller ones when there is not enough memory."""
-    tile_px = tile_px or TILE_PX[torch.device(generator.device).type]
+    tile_px = tile_px or choose_tile_px(generator.device)
     while True:
         try:
             with as_memory_error():
@@ -217,7 +215,8 @@ def _tiled(
     def careful(tile: Tile) -> None:
         if listener.stopped():
             raise StopRequested
-        work(tile)
+        with interruptible(listener, generator.network):
+            work(tile)
 
     for n_done, _ in enumerate(each_tile(careful, tiles, generator.device), start=1):
         seconds = time.perf_counter() - began

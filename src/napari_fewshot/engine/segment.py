@@ -68,6 +68,7 @@ class OnStrokes:
         self.is_tuned, self.base = False, fingerprint(network)
         self.solved: tuple[tuple[float, ...], Head] | None = None
         self.calibrated: Head | None = None
+        self.strength: float | None = None
         self._take(painting)
 
     def solve(self, module: Network) -> Head:
@@ -86,10 +87,13 @@ class OnStrokes:
     def _solve(self, module: Network) -> Head:
         solver = solver_of(module)
         self.samples = sample(module, self.painting, self.cache, self.seed)
-        strength, score = chosen_strength(solver, self.samples.thinned(JUDGED_PER_CLASS), self.n_classes)
+        judged = self.samples.thinned(JUDGED_PER_CLASS)
+        if self.strength is None:  # once for a painting: scores of other weights would not compare
+            self.strength = chosen_strength(solver, judged, self.n_classes)
+        score = held_out_score(solver, judged, self.n_classes, self.strength)
         with torch.no_grad():
-            solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, strength)
-        return Head(solved, strength, score, self._offsets(module, solved.weight, strength))
+            solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, self.strength)
+        return Head(solved, self.strength, score, self._offsets(module, solved.weight, self.strength))
 
     def _offsets(self, module: Network, weight: Tensor, strength: float) -> Tensor | None:
         """What the wish never to miss a class adds to logits; layers that were trained are asked for fold 0 only."""
@@ -177,7 +181,7 @@ class OnStrokes:
 
     def _take(self, painting: Painting) -> None:
         self.painting = painting
-        self.solved, self.calibrated = None, None
+        self.solved, self.calibrated, self.strength = None, None, None
         self.n_classes = len(painting.classes)
         classes = np.array(painting.classes)
         self.folds = [
@@ -214,14 +218,11 @@ class OnStrokes:
         )
 
 
-def chosen_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> tuple[float, float | None]:
-    """Which of `STRENGTHS` is to be used, and its score on strokes held out; the first unless another is clearly better."""
-    strength, best = STRENGTHS[0], held_out_score(solver, samples, n_classes, STRENGTHS[0])
-    for other in STRENGTHS[1:] if best is not None else ():
-        score = held_out_score(solver, samples, n_classes, other)
-        if best is not None and score is not None and score >= best + MARGIN:
-            strength, best = other, score
-    return strength, best
+def chosen_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> float:
+    """Which of `STRENGTHS` is to be used: the first unless the other is clearly better on strokes held out."""
+    usual, other = (held_out_score(solver, samples, n_classes, s) for s in STRENGTHS)
+    is_better = usual is not None and other is not None and other >= usual + MARGIN
+    return STRENGTHS[is_better]
 
 
 def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, strength: float) -> float | None:

@@ -42,7 +42,7 @@ class LossPlot(Plot):
     def show_history(self, losses: tuple[float, ...]) -> None:
         """Draw a whole history at once."""
         stride = max(1, len(losses) // MAXIMUM_POINTS)
-        self._steps, self._losses = list(range(0, len(losses), stride)), list(losses[::stride])
+        self._steps, self._losses = list(range(1, len(losses) + 1, stride)), list(losses[::stride])
         self._draw()
 
     def add(self, step: int, loss: float) -> None:

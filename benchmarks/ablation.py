@@ -1,0 +1,145 @@
+"""What keeps a fine-tuning from memorising the strokes: each part left out in turn, after the same number of steps.
+
+    python benchmarks/ablation.py DATA [--strokes 6] [--seeds 1] [--steps 40] [--side 512] [--others 2] [--sets NAME ...]
+                                  [--out ablation.json] [--table ablation.md]
+
+DATA holds segmentation/<set>/{images,labels}/*.tif. Simulated strokes, 60 px long and 3 px wide, on the first image that shows
+every class; the layers are trained for --steps steps. Mean IoU over the classes present, on the unpainted pixels of the painted
+image and on other images, of "last" weights, whatever strokes held out say of them, and of the "kept" ones, which are the
+best by strokes held out and what a user gets. The head alone (no step) is the first row. Means over sets and seeds, and how
+many sets the last weights made better than the head alone, on other images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from command import arguments, parsed, settings, write
+from fewshot import fitted_card
+from peers import Picture, labelled
+from torch import Tensor
+
+import napari_fewshot as nf
+from napari_fewshot.core.job import Budget
+from napari_fewshot.core.scores import mean_iou
+from napari_fewshot.core.simulate import simulate_strokes
+from napari_fewshot.core.strokes import Painting, painting_of
+from napari_fewshot.engine.fine_tune import fine_tune_segment
+from napari_fewshot.engine.fit import Schedule, fit
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.listen import SILENT
+from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.painted import FeatureCache
+from napari_fewshot.engine.predict import predict_plane
+from napari_fewshot.engine.segment import MARGIN, OnStrokes, solver_of
+
+Row = dict[str, Any]
+HEAD = "head alone"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A fine-tuning with some terms of its loss left out, and the decay of its averaged weights."""
+
+    name: str
+    without: tuple[str, ...] = ()
+    average: float = 0.9
+
+
+VARIANTS = (
+    Variant("as shipped"),
+    Variant("no agreement on unpainted pixels", ("agreement",)),
+    Variant("no anchor to the pretrained weights", ("anchor",)),
+    Variant("weights not averaged", average=0.0),
+    Variant("cross-entropy on strokes alone", ("agreement", "anchor"), 0.0),
+)
+
+
+class Ablated(OnStrokes):
+    """Our fine-tuning with some terms of its loss left out, which remembers the weights it scored last."""
+
+    def __init__(self, generator: Generator, painting: Painting, without: tuple[str, ...]) -> None:
+        super().__init__(copy.deepcopy(generator.network), painting, 0, FeatureCache())
+        self.without, self.last = without, self.module
+
+    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        return {name: term for name, term in super().losses(rng).items() if name not in self.without}
+
+    def score(self, module: Network) -> float | None:
+        self.last = copy.deepcopy(module)
+        return super().score(module)
+
+
+def trained(variant: Variant, generator: Generator, painting: Painting, steps: int) -> Iterator[tuple[str, Generator]]:
+    """The last weights and the kept ones, each with the head for all strokes."""
+    objective = Ablated(generator, painting, variant.without)
+    schedule = Schedule(Budget(steps=steps), rate=3e-4, warm_steps=5, average=variant.average, margin=MARGIN)
+    kept = fit(objective, schedule, SILENT, np.random.default_rng(0)).module
+    card = fitted_card(generator, painting)
+    for name, module in (("last", objective.last), ("kept", kept)):
+        solver_of(module).fill(objective.solve(module).solved)
+        yield name, Generator(card, module)
+
+
+def scored(generator: Generator, pictures: list[Picture], strokes: np.ndarray) -> dict[str, float]:
+    (image, truth), others = pictures[0], pictures[1:]
+    same = predict_plane(generator, image)[0]
+    far = [mean_iou(predict_plane(generator, plane)[0], labels) for plane, labels in others]
+    painted = mean_iou(np.where(strokes > 0, 0, same), np.where(strokes > 0, 0, truth))
+    return {"painted image": painted, "other images": float(np.mean(far))}
+
+
+def run(args: argparse.Namespace) -> Iterator[Row]:
+    generator = nf.load("em-segment")
+    for folder in sorted((args.data / "segmentation").iterdir()):
+        if args.sets and folder.name not in args.sets:
+            continue
+        pictures = labelled(folder, args.side, args.others)
+        for seed in range(args.seeds):
+            strokes = simulate_strokes(pictures[0][1], args.strokes, seed)
+            painting = painting_of([pictures[0][0]], [strokes])
+            about = {"set": folder.name, "seed": seed}
+            head = fine_tune_segment(generator, painting, Budget(steps=0))
+            yield {**about, "variant": HEAD, "weights": "kept", **scored(head, pictures, strokes)}
+            for variant in VARIANTS:
+                for weights, found in trained(variant, generator, painting, args.steps):
+                    yield {**about, "variant": variant.name, "weights": weights, **scored(found, pictures, strokes)}
+        print(folder.name, flush=True)
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown: a line for each variant, last and kept weights, painted and other images."""
+    columns = [(w, where) for w in ("last", "kept") for where in ("painted image", "other images")]
+    lines = [f"| | {' | '.join(f'{w}, {where}' for w, where in columns)} | sets better than the head |"]
+    lines += ["| --- |" + " ---: |" * 5]
+    heads = {(r["set"], r["seed"]): r["other images"] for r in rows if r["variant"] == HEAD}
+    for variant in dict.fromkeys(r["variant"] for r in rows):
+        of = [r for r in rows if r["variant"] == variant]
+        last = [r for r in of if r["weights"] == "last"]
+        means = [[r[where] for r in of if r["weights"] == w] for w, where in columns]
+        better = sum(r["other images"] > heads[r["set"], r["seed"]] for r in last)
+        cells = [f"{np.mean(m):.3f}" if m else "-" for m in means]
+        lines.append(f"| {variant} | {' | '.join(cells)} | {f'{better} of {len(last)}' if last else '-'} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = arguments(__doc__, "out", "table")
+    parser.add_argument("--strokes", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--others", type=int, default=2)
+    parser.add_argument("--sets", nargs="+")
+    args = parsed(parser)
+    rows = list(run(args))
+    write({"settings": settings(args), "rows": rows}, table(rows), args.out, args.table)
+
+
+if __name__ == "__main__":
+    main()
