@@ -43,6 +43,14 @@ def test_a_blend_is_closer_to_the_truth_than_the_network_alone(
     assert error(blended, clean) < error(alone, clean)
 
 
+def test_noise_that_was_simulated_with_the_same_seed_does_not_mislead_a_blend(denoiser: Generator) -> None:
+    clean, _ = scene(0.0, 12.0)
+    noisy, same = clean + Noise(0.0, 0.01).draw(clean, np.random.default_rng(0)), Intensity(0.0, 1.0)
+    assert error(restore_unit(denoiser, noisy, same), clean) < error(
+        run(denoiser, same.to_unit(noisy))[0].numpy(), clean
+    )
+
+
 def test_without_noise_nothing_is_smoothed(denoiser: Generator) -> None:
     clean, _ = scene(0.0, 3.0)
     assert error(restore_unit(denoiser, clean, Intensity(0.0, 1.0)), clean) < 0.01

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tifffile
 from scipy.ndimage import gaussian_filter, median_filter
 
+from napari_fewshot import samples
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
@@ -14,6 +18,8 @@ from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.restoration import restore_plane
 from napari_fewshot.engine.settle import noise_std
 from napari_fewshot.tasks.degrade import bin_down
+
+SAMPLES = Path(samples.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,28 @@ def test_uncertainty_is_larger_where_the_error_is(denoiser: Generator, scene: tu
     others = restored.maps["alternatives"]
     assert others.shape == (2, *noisy.shape) and others.dtype == restored.values.dtype
     assert 0 < np.std(others[0] - others[1]) < 3 * error.std()
+
+
+@pytest.mark.parametrize(("name", "least"), [("nanoparticles", 0.35), ("axons", 0.25), ("superalloy", 0.15)])
+def test_nine_tenths_of_a_micrograph_lie_within_the_90_percent_interval(
+    denoiser: Generator, name: str, least: float
+) -> None:
+    clean = bin_down(tifffile.imread(SAMPLES / f"{name}.tif"), 2)[:256, :256]
+    clean = clean / np.quantile(clean, 0.99)
+    noisy = clean + Noise(0.03, 0.0005, "scan", 0.25).draw(clean, np.random.default_rng(1))
+    restored = restore_plane(denoiser, noisy, Restoring(uncertainty=True))
+    sigma, error = restored.maps["uncertainty"], np.abs(restored.values - clean)
+    assert 0.85 < np.mean(error < 1.645 * sigma) < 0.95
+    assert np.corrcoef(sigma.ravel(), error.ravel())[0, 1] > least
+
+
+@pytest.mark.parametrize("name", ["em-denoise", "em-superres-x2"])
+def test_nobody_is_sure_of_an_image_without_noise(name: str) -> None:
+    plane = np.full((96, 96), 7.0, np.float32)
+    plane[:, 48:] = 9.0
+    restored = restore_plane(Generator.from_file(Shelf().read(name)), plane, Restoring(uncertainty=True))
+    sigma = restored.maps["uncertainty"]
+    assert np.isfinite(sigma).all() and sigma.min() > 0
 
 
 @pytest.mark.parametrize("name", ["em-denoise", "em-background", "em-superres-x2"])

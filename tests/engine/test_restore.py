@@ -33,7 +33,7 @@ def test_adapting_to_a_noisy_image_alone_brings_it_closer_to_the_truth(denoiser:
     noisy, clean = lattice(0, (160, 160))
     tuned = fine_tune_restore(denoiser, [(noisy, None)], Budget(steps=12))
     before, after = (rms(predict_plane(g, noisy)[0] - clean) for g in (denoiser, tuned))
-    assert after < 0.95 * before and tuned.card.scores["held-out gain"] > 0
+    assert after < 0.985 * before and tuned.card.scores["held-out gain"] > 0
 
 
 def test_a_gain_that_is_not_certain_leaves_the_weights_as_they_were(denoiser: Generator) -> None:

@@ -31,6 +31,7 @@ SPLIT_REACH_PX = 14  # 2 * (1 + 2 + 4)
 CROP_PX, MOST_CROPS, SHARE = 256, 2, 4  # the error is estimated on a quarter of a plane at most
 N_PROBES = 1
 PROBE_SIZE = 0.1  # of the noise
+SALT = 2008  # a plane that was simulated with the same seed must not have the noise of the probes
 DAMPING = 0.01
 SMALLEST_PX = 64
 
@@ -61,18 +62,19 @@ class Blend:
     @classmethod
     def measure(cls, network: Network, unit: np.ndarray, noise: Noise, device: str, seed: int = 0) -> Blend:
         """Estimate the weights on parts of a (Y, X) plane on the unit scale, with its noise on that scale."""
-        n, rng = N_OTHERS * N_BANDS, np.random.default_rng(seed)
+        n, rng = N_OTHERS * N_BANDS, np.random.default_rng((seed, SALT))
         gram, wish = np.zeros((n, n)), np.zeros(n)
-        for crop in _crops(unit):
-            first, parts = _split(network, crop, device)
+        for box in parts(unit.shape):
+            crop = unit[box]
+            first, bands = _split(network, crop, device)
             left = crop - first
             known = noise.seen_twice(left, first)
-            gram += parts @ parts.T
-            wish += parts @ left.ravel()
+            gram += bands @ bands.T
+            wish += bands @ left.ravel()
             for _ in range(N_PROBES):
                 probe = known.draw(first, rng)
                 _, again = _split(network, crop + np.float32(PROBE_SIZE) * probe, device)
-                wish -= (again - parts) @ probe.ravel() / (PROBE_SIZE * N_PROBES)  # the divergence of the differences
+                wish -= (again - bands) @ probe.ravel() / (PROBE_SIZE * N_PROBES)  # the divergence of the differences
         with np.errstate(all="ignore"):
             damped = gram + DAMPING * np.diag(np.diag(gram)) + 1e-12 * np.eye(n)
             weights = np.linalg.solve(damped, wish)
@@ -102,12 +104,12 @@ def _align_px(network: Network) -> int:
     return network.align_px * max(ZOOMS)
 
 
-def _crops(unit: np.ndarray) -> Iterator[np.ndarray]:
-    """Parts along the diagonal of a plane."""
-    n = int(np.clip(unit.size // (SHARE * CROP_PX**2), 1, MOST_CROPS))
+def parts(shape: tuple[int, ...]) -> Iterator[Box]:
+    """Boxes along the diagonal of a (Y, X) plane on which errors are estimated."""
+    n = int(np.clip(shape[0] * shape[1] // (SHARE * CROP_PX**2), 1, MOST_CROPS))
     for at in np.linspace(0, 1, n) if n > 1 else (0.5,):
-        corner = [int(at * max(0, size - CROP_PX)) for size in unit.shape]
-        yield unit[corner[0] : corner[0] + CROP_PX, corner[1] : corner[1] + CROP_PX]
+        y, x = (int(at * max(0, size - CROP_PX)) for size in shape)
+        yield slice(y, min(y + CROP_PX, shape[0])), slice(x, min(x + CROP_PX, shape[1]))
 
 
 def _split(network: Network, unit: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
@@ -115,15 +117,15 @@ def _split(network: Network, unit: np.ndarray, device: str) -> tuple[np.ndarray,
     with torch.inference_mode():
         x = pad_to_grid(np.ascontiguousarray(unit), _align_px(network), device)
         first, *others = _answers(network, x, (slice(0, unit.shape[0]), slice(0, unit.shape[1])))
-        parts = []
+        found = []
         for other in others:
             rest = other - first
             for level in range(N_BANDS - 1):
                 smooth = smoothed(rest, level)
-                parts.append(rest - smooth)
+                found.append(rest - smooth)
                 rest = smooth
-            parts.append(rest)
-    return first[0, 0].cpu().numpy(), torch.cat(parts).flatten(1).double().cpu().numpy()
+            found.append(rest)
+    return first[0, 0].cpu().numpy(), torch.cat(found).flatten(1).double().cpu().numpy()
 
 
 def _answers(network: Network, x: Tensor, here: Box) -> list[Tensor]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from napari_fewshot.engine.convolve import convolve
 
 SIGMAS_PX = ((0.7, 1.4), (2.8,), (5.6,), (11.2,))  # of the Gaussians, at full, half, ... resolution
 PER_SIGMA = 4  # intensity, edge strength, and the two curvatures
@@ -49,8 +53,6 @@ def _at_scale(x: Tensor, sigma: float) -> Tensor:
 
 def blur(x: Tensor, sigma: float) -> Tensor:
     """Gaussian of (B, 1, Y, X); what lies beyond the border is the nearest pixel."""
-    radius = int(4 * sigma + 0.5)
-    at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.softmax(-0.5 * (at / sigma) ** 2, 0)
-    along_y = F.conv2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), kernel[None, None, :, None])
-    return F.conv2d(F.pad(along_y, (radius, radius, 0, 0), mode="replicate"), kernel[None, None, None, :])
+    half = [math.exp(-0.5 * (at / sigma) ** 2) for at in range(int(4 * sigma + 0.5) + 1)]
+    total = 2 * sum(half) - half[0]
+    return convolve(x, [weight / total for weight in half])

@@ -12,7 +12,7 @@ from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.predict import in_units_of, measure_blend, restore_unit, usable
 from napari_fewshot.engine.residual import BACKGROUND, smooth_background, structure_left
 from napari_fewshot.engine.settle import noise_std
-from napari_fewshot.engine.trust import N_DRAWS, draw_errors, uncertainty
+from napari_fewshot.engine.trust import AskedAgain
 from napari_fewshot.tasks.degrade import bin_down
 
 
@@ -40,24 +40,12 @@ def restore_plane(
     background = _background(generator, scaled, level, noise)
     residual = scaled - level - background
     maps = {}
-    n_draws = max(wishes.n_alternatives, N_DRAWS if wishes.uncertainty else 0)
-    if n_draws:
-        errors = draw_errors(
-            generator,
-            answer,
-            level + background,
-            noise,
-            n_draws,
-            strength=wishes.strength,
-            blend=blend,
-            seed=seed,
-            listener=listener,
-        )
-        if wishes.uncertainty:
-            maps["uncertainty"] = uncertainty(errors, factor) * np.float32(intensity.span)
-        if wishes.n_alternatives:
-            others = [in_units_of(plane, answer + e, intensity, factor) for e in errors[: wishes.n_alternatives]]
-            maps["alternatives"] = np.stack(others)
+    asked = AskedAgain(generator, answer, level + background, noise, wishes.strength, blend, seed)
+    if wishes.uncertainty:
+        maps["uncertainty"] = asked.uncertainty() * np.float32(intensity.span)
+    if wishes.n_alternatives:
+        errors = asked.errors(wishes.n_alternatives, listener=listener)
+        maps["alternatives"] = np.stack([in_units_of(plane, answer + e, intensity, factor) for e in errors])
     values = in_units_of(plane, answer, intensity, factor)
     if wishes.background:
         rest = plane - (bin_down(values, factor) if factor > 1 else values.astype(np.float64))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from napari_fewshot.engine.convolve import convolve
+
+B_SPLINE = (6 / 16, 4 / 16, 1 / 16)  # its middle and what is beside it
 
 
 def smoothed(x: Tensor, scale: int) -> Tensor:
@@ -11,7 +14,4 @@ def smoothed(x: Tensor, scale: int) -> Tensor:
 
     What a step takes away from a plane is its detail of that scale; beyond the border is the nearest pixel.
     """
-    step = 2**scale
-    kernel, reach = x.new_tensor([1, 4, 6, 4, 1]) / 16, 2 * step
-    x = F.conv2d(F.pad(x, (0, 0, reach, reach), mode="replicate"), kernel[None, None, :, None], dilation=(step, 1))
-    return F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="replicate"), kernel[None, None, None], dilation=(1, step))
+    return convolve(x, B_SPLINE, 2**scale)

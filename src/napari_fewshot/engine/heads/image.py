@@ -39,9 +39,16 @@ class ImageHead(nn.Module):
         """Looks at a tile and the tile (B, 1, Y, X) -> (B, 1, y * factor, x * factor), the answer for a box of it."""
         margin = zone_around(box, REACH_PX, 1, whole(x))
         maps = [look.spread(look.maps[0], margin) for look in looks]
-        residual = F.pixel_shuffle(self.out(F.relu(self.join(torch.cat(maps, 1)))), self.factor)
+        joined = pointwise(self.join, torch.cat(maps, 1) if len(maps) > 1 else maps[0])
+        residual = F.pixel_shuffle(self.out(F.relu(joined, inplace=True)), self.factor)
         answer = enlarge(x[..., margin[0], margin[1]], self.factor) + residual
         return answer[(..., *Tile(box, margin).keep(self.factor))]
+
+
+def pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1 x 1 convolution of (B, C, Y, X) as a product of matrices, which it is not for torch on a CPU with one thread."""
+    pixels = x.permute(0, 2, 3, 1)  # (B, C, Y, X) -> (B, Y, X, C)
+    return F.linear(pixels, convolution.weight[:, :, 0, 0], convolution.bias).permute(0, 3, 1, 2)
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:
