@@ -23,7 +23,7 @@ from distributed import Nanny, Security
 from napari_fewshot.compute.jobs import Bench
 
 KILL = b"kill\n"
-NICENESS = 19
+NICENESS = 10
 
 CONFIG = {
     "distributed.worker.http.routes": [],  # no pages: they would be served without TLS

@@ -13,9 +13,9 @@ from torch import nn
 
 from napari_fewshot.core.errors import ComputeError
 
-TILE_PX = {"cpu": 1024, "cuda": 1536, "mps": 1024}  # inner side of tiles: large ones waste less on their halos
-SMALL_TILE_PX = 512  # a quarter of the memory, a fifth more time
-ROOM_BYTES = 2 * 2**30  # that must be free for each thread of a CPU, of which each has a tile
+TILE_PX = {"cpu": 768, "cuda": 1536, "mps": 1024}  # inner side of tiles: large ones waste less on their halos
+SMALL_TILE_PX = 512  # half the memory
+ROOM_BYTES = 2**30  # that must be free for each thread of a CPU, of which each has a tile
 
 M = TypeVar("M", bound=nn.Module)
 
