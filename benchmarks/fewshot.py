@@ -6,7 +6,8 @@
 DATA holds segmentation/<set>/{images,labels}/*.tif. Simulated strokes, 60 px long and 3 px wide, n a class, on the first image
 that shows every class; mean IoU over the classes present, on its unpainted pixels ("painted image") and on others of the set.
 A method scores at a mark what it could have shown by then; nothing yet is 0. For ours that is the best version so far, taken
-while one training runs; for a peer, fitting and the first prediction must both be over. "held out" sets are those whose labels
+while one training runs; for all, fitting and the first segmentation of the painted image must be over, and no features were
+computed before the click. "held out" sets are those whose labels
 the card of the model does not name. Needs scikit-learn, scikit-image and matplotlib beside the package.
 """
 
@@ -27,7 +28,7 @@ from command import arguments, parsed, settings, write
 from peers import CLASSIFIERS, Picture, Predictor, classic, labelled
 
 import napari_fewshot as nf
-from napari_fewshot.core.job import Budget
+from napari_fewshot.core.job import Budget, View
 from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import Painting, painting_of
@@ -45,20 +46,22 @@ Shown = list[tuple[float, Predictor]]  # what there was to see, and since when (
 
 
 class Recorded(OnStrokes):
-    """Our fine-tuning, which also keeps each new best version."""
+    """Our fine-tuning, which also keeps each new best version, from when the painted image was seen segmented by it."""
 
     def __init__(self, generator: Generator, painting: Painting, seed: int) -> None:
+        self.card = fitted_card(generator, painting)
         network = copy.deepcopy(generator.network)
+        self.began = time.perf_counter()
         super().__init__(network, painting, seed, FeatureCache())
-        self.began, self.generator = time.perf_counter(), generator
         self.versions: list[tuple[float, Generator]] = []
 
     def show(self, module: Network, listener: Listener) -> None:
-        head = self.solve(module)
+        head, plane = self.solve(module), self.painting.planes[0]
+        self.segment_view(module, View((), (0, 0), plane.image, plane.intensity, plane.key), head)
+        seconds = time.perf_counter() - self.began
         kept = copy.deepcopy(module)
         solver_of(kept).fill(head.solved)
-        card = fitted_card(self.generator, self.painting)
-        self.versions.append((time.perf_counter() - self.began, Generator(card, kept)))
+        self.versions.append((seconds, Generator(self.card, kept)))
 
 
 class Plain(Recorded):
@@ -217,8 +220,14 @@ def main() -> None:
     parser.add_argument("--model", default="em-segment")
     args = parsed(parser)
     rows = list(run(args))
-    text = f"{args.seeds} seeds, up to {args.others} other images a set, images cropped to {args.side} px\n\n" + tables(
-        rows
+    text = "\n\n".join(
+        (
+            "# Mean IoU against seconds after the click",
+            f"Printed by `benchmarks/fewshot.py`: seeds of strokes {args.seeds}, at most {args.others} other images a set, "
+            f"images cropped to {args.side} px.",
+            f"![The same as curves]({args.page.stem if args.page else 'fewshot'}.png)",
+            tables(rows),
+        )
     )
     write({"settings": settings(args), "rows": rows}, text, args.out, args.page)
     if args.page:

@@ -171,23 +171,23 @@ def table(rows: list[dict[str, object]], n_planes: int, value: str) -> str:
     for row in rows:
         if row["planes"] == n_planes and value in row:
             runs[str(row["user"])][row["set"], row["seed"]][int(row["strokes"])] = float(row[value])  # type: ignore
-    lines = [f"| {value}, {n_planes} image(s) open | " + " | ".join(f"{n} strokes" for n in AT) + " |"]
-    lines.append("| --- |" + " ---: |" * len(AT))
+    last = max(int(str(row["strokes"])) for row in rows)
+    columns = [n for n in AT if n <= last]
+    lines = [f"| {value}, {n_planes} image(s) open | " + " | ".join(f"{n} strokes" for n in columns) + " |"]
+    lines.append("| --- |" + " ---: |" * len(columns))
     means = {
         (user, n): float(np.mean([at(run, n) for run in found.values()]))
         for user, found in runs.items()
-        for n in range(1, AT[-1] + 1)
+        for n in range(1, last + 1)
         if found
     }
     for user in USERS:
-        lines.append(f"| {user} | " + " | ".join(f"{means.get((user, n), np.nan):.3f}" for n in AT) + " |")
-    goal = means.get(("random", AT[-1]))
+        lines.append(f"| {user} | " + " | ".join(f"{means.get((user, n), np.nan):.3f}" for n in columns) + " |")
+    goal = means.get(("random", last))
     if not value.startswith("ECE") and goal is not None:
         for user in USERS[1:3]:
-            enough = [n for n in range(1, AT[-1] + 1) if means[user, n] >= goal]
-            lines.append(
-                f"\n{user} reaches the score of {AT[-1]} random strokes with {enough[0] if enough else 'more'}."
-            )
+            enough = [n for n in range(1, last + 1) if means[user, n] >= goal]
+            lines.append(f"\n{user} reaches the score of {last} random strokes with {enough[0] if enough else 'more'}.")
     return "\n".join([*lines, ""])
 
 
