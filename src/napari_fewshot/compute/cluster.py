@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future, Security
 
 N_KEPT_MODELS = 4
+REPLACED_S = 120  # within which another worker takes the place of one that died, also on a busy machine
 FORGET_EVERY = 20  # looks at a remote connection, of half a second each
 LOOPBACK = "127.0.0.1"
 
@@ -131,7 +132,7 @@ class Cluster:
 
     async def send(self, value: Any) -> Future:
         """Send a large value ahead of the task that needs it; a task's own message is for small ones."""
-        return await self.client.scatter(value, hash=False)
+        return await self.client.scatter(value, hash=False, timeout=REPLACED_S)
 
     def forget(self) -> None:
         """Nothing that was sent is there any more: a worker died."""
