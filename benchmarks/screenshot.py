@@ -25,6 +25,7 @@ def main() -> None:
     bench.viewer.window._qt_window.resize(1280, 720)
     wait_until(lambda: bench.dock._bridge.state == "ready")
     bench.paint(4)
+    bench.viewer.reset_view()  # in the window's last size
     bench.fine_tune()
     pass_time(SECONDS)
     bench.viewer.screenshot(str(args.out), canvas_only=False, flash=False)
