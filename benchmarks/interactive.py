@@ -138,6 +138,7 @@ class Bench:
         pass_time(0)
         self.open_s = time.perf_counter() - began
         self.has_torch = "torch" in sys.modules
+        pass_time(1.0)
         self.viewer.reset_view()  # the dock took a part of the width: all 512 x 512 pixels visible
 
     def child(self, name: str) -> Any:
