@@ -76,9 +76,8 @@ def test_worse_weights_never_replace_the_best() -> None:
             return {"away": -self.module.weight.sum()}  # runs past 3 and on
 
     fitted = fit(Overshooting(), schedule(300), Silent(), RNG)
-    assert (
-        abs(float(fitted.module.weight.detach()) - 3) < 1
-    )  # as close as looks come, which cost time: the end is beyond 10
+    # as close as looks come, which cost time; the last weight is beyond 10
+    assert abs(float(fitted.module.weight.detach()) - 3) < 1
 
 
 def test_a_loss_that_is_not_a_number_goes_back_and_lowers_the_rate() -> None:

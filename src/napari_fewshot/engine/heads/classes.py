@@ -161,9 +161,7 @@ class ClassesHead(nn.Module):
         """(B, K, Y, X) scores without the bias, some pixels at a time: the waves of all pixels would fill gigabytes."""
         here = zone_around(box, 2, 2, look.zone)
         fine = torch.cat([look.spread(values, here) for values in look.maps], 1)  # (B, H, Y, X)
-        made = F.avg_pool2d(
-            fine, 2, ceil_mode=True
-        )  # a quarter of the waves; the learned half of the answer stays fine
+        made = F.avg_pool2d(fine, 2, ceil_mode=True)  # a quarter of the waves; the learned half stays fine
         pixels = _tamed((made - solved.centre[:, None, None]) / solved.spread[:, None, None]).flatten(2)
         phases, weight = self.phases[:, None], solved.weight[:, self.n_features :]
         scores = [weight @ (self.directions @ some + phases).cos_() for some in torch.split(pixels, CHUNK_PX, 2)]
