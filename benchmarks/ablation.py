@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from command import arguments, parsed, settings, write
+from command import few_strokes, parsed, settings, write
 from fewshot import fitted_card
-from peers import Picture, labelled
+from peers import OTHERS, PAINTED, Predictor, labelled, score
+from runs import set_names
 from torch import Tensor
 
 import napari_fewshot as nf
 from napari_fewshot.core.job import Budget
-from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.engine.fine_tune import fine_tune_segment
@@ -61,7 +61,7 @@ VARIANTS = (
 
 
 class Ablated(OnStrokes):
-    """Our fine-tuning with some terms of its loss left out, which remembers the weights it scored last."""
+    """Our fine-tuning with some terms of its loss left out, which remembers the weights it score last."""
 
     def __init__(self, generator: Generator, painting: Painting, without: tuple[str, ...]) -> None:
         super().__init__(copy.deepcopy(generator.network), painting, 0, FeatureCache())
@@ -75,7 +75,7 @@ class Ablated(OnStrokes):
         return super().score(module)
 
 
-def trained(variant: Variant, generator: Generator, painting: Painting, steps: int) -> Iterator[tuple[str, Generator]]:
+def trained(variant: Variant, generator: Generator, painting: Painting, steps: int) -> Iterator[tuple[str, Predictor]]:
     """The last weights and the kept ones, each with the head for all strokes."""
     objective = Ablated(generator, painting, variant.without)
     schedule = Schedule(Budget(steps=steps), rate=3e-4, warm_steps=5, average=variant.average, margin=MARGIN)
@@ -83,59 +83,49 @@ def trained(variant: Variant, generator: Generator, painting: Painting, steps: i
     card = fitted_card(generator, painting)
     for name, module in (("last", objective.last), ("kept", kept)):
         solver_of(module).fill(objective.solve(module).solved)
-        yield name, Generator(card, module)
+        yield name, segmenting(Generator(card, module))
 
 
-def scored(generator: Generator, pictures: list[Picture], strokes: np.ndarray) -> dict[str, float]:
-    (image, truth), others = pictures[0], pictures[1:]
-    same = predict_plane(generator, image)[0]
-    far = [mean_iou(predict_plane(generator, plane)[0], labels) for plane, labels in others]
-    painted = mean_iou(np.where(strokes > 0, 0, same), np.where(strokes > 0, 0, truth))
-    return {"painted image": painted, "other images": float(np.mean(far))}
+def segmenting(generator: Generator) -> Predictor:
+    return lambda plane: predict_plane(generator, plane)[0]
 
 
 def run(args: argparse.Namespace) -> Iterator[Row]:
     generator = nf.load("em-segment")
-    for folder in sorted((args.data / "segmentation").iterdir()):
-        if args.sets and folder.name not in args.sets:
-            continue
+    for name in set_names(args.data, args.sets):
+        folder = args.data / "segmentation" / name
         pictures = labelled(folder, args.side, args.others)
         for seed in range(args.seeds):
             strokes = simulate_strokes(pictures[0][1], args.strokes, seed)
             painting = painting_of([pictures[0][0]], [strokes])
-            about = {"set": folder.name, "seed": seed}
-            head = fine_tune_segment(generator, painting, Budget(steps=0))
-            yield {**about, "variant": HEAD, "weights": "kept", **scored(head, pictures, strokes)}
+            about = {"set": name, "seed": seed}
+            head = segmenting(fine_tune_segment(generator, painting, Budget(steps=0)))
+            yield {**about, "variant": HEAD, "weights": "kept", **score(head, pictures, strokes)}
             for variant in VARIANTS:
                 for weights, found in trained(variant, generator, painting, args.steps):
-                    yield {**about, "variant": variant.name, "weights": weights, **scored(found, pictures, strokes)}
-        print(folder.name, flush=True)
+                    yield {**about, "variant": variant.name, "weights": weights, **score(found, pictures, strokes)}
+        print(name, flush=True)
 
 
 def table(rows: list[Row]) -> str:
     """Markdown: a line for each variant, last and kept weights, painted and other images."""
-    columns = [(w, where) for w in ("last", "kept") for where in ("painted image", "other images")]
+    columns = [(w, where) for w in ("last", "kept") for where in (PAINTED, OTHERS)]
     lines = [f"| | {' | '.join(f'{w}, {where}' for w, where in columns)} | sets better than the head |"]
     lines += ["| --- |" + " ---: |" * 5]
-    heads = {(r["set"], r["seed"]): r["other images"] for r in rows if r["variant"] == HEAD}
+    heads = {(r["set"], r["seed"]): r[OTHERS] for r in rows if r["variant"] == HEAD}
     for variant in dict.fromkeys(r["variant"] for r in rows):
         of = [r for r in rows if r["variant"] == variant]
         last = [r for r in of if r["weights"] == "last"]
         means = [[r[where] for r in of if r["weights"] == w] for w, where in columns]
-        better = sum(r["other images"] > heads[r["set"], r["seed"]] for r in last)
+        better = sum(r[OTHERS] > heads[r["set"], r["seed"]] for r in last)
         cells = [f"{np.mean(m):.3f}" if m else "-" for m in means]
         lines.append(f"| {variant} | {' | '.join(cells)} | {f'{better} of {len(last)}' if last else '-'} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = arguments(__doc__, "out", "table")
-    parser.add_argument("--strokes", type=int, default=6)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser = few_strokes(__doc__)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--others", type=int, default=2)
-    parser.add_argument("--sets", nargs="+")
     args = parsed(parser)
     rows = list(run(args))
     write({"settings": settings(args), "rows": rows}, table(rows), args.out, args.table)

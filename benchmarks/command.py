@@ -22,6 +22,17 @@ def arguments(text: str | None, *outputs: str) -> argparse.ArgumentParser:
     return parser
 
 
+def few_strokes(text: str | None) -> argparse.ArgumentParser:
+    """The same with what is painted, on which sets, and on how large images; results as JSON and as a table."""
+    parser = arguments(text, "out", "table")
+    parser.add_argument("--strokes", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--others", type=int, default=2)
+    parser.add_argument("--sets", nargs="+", default=())
+    return parser
+
+
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The arguments; from here on torch uses the threads they name."""
     args = parser.parse_args()

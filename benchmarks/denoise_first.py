@@ -12,20 +12,20 @@ present on its unpainted pixels ("painted image") and on others of the set. "cle
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
-from command import arguments, parsed, settings, write
-from peers import Picture, Predictor, classic, labelled
+from command import few_strokes, parsed, settings, write
+from peers import OTHERS, PAINTED, classic, labelled, score
+from quality import ours
+from runs import set_names
 
 import napari_fewshot as nf
-from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.core.simulate import simulate_strokes
-from napari_fewshot.engine.generator import Generator
 
 Row = dict[str, Any]
-Restore = Callable[[np.ndarray], np.ndarray]
 READ_OUT = 1.0  # counts
 
 
@@ -36,30 +36,11 @@ def noisy(plane: np.ndarray, dose: float, rng: np.random.Generator) -> np.ndarra
     return np.clip(np.rint(seen * 160 / dose), 0, 255).astype(np.uint8)
 
 
-def ours(segmenter: Generator, image: np.ndarray, strokes: np.ndarray) -> Predictor:
-    tuned = nf.fine_tune(segmenter, image, strokes, steps=0, seed=0)
-    return lambda plane: nf.predict(tuned, plane)
-
-
-def trees(image: np.ndarray, strokes: np.ndarray) -> Predictor:
-    return classic("extra-trees", True, image, strokes)
-
-
-def scored(
-    fit: Callable[[np.ndarray, np.ndarray], Predictor], pictures: list[Picture], strokes: np.ndarray
-) -> dict[str, float]:
-    (image, truth), others = pictures[0], pictures[1:]
-    predict = fit(image, strokes)
-    same = mean_iou(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
-    return {"painted image": same, "other images": float(np.mean([mean_iou(predict(i), t) for i, t in others]))}
-
-
 def run(args: argparse.Namespace) -> Iterator[Row]:
-    segmenter, denoiser = nf.load("em-segment"), nf.load("em-denoise")
-    methods = {"ours": lambda i, s: ours(segmenter, i, s), "extra-trees, normalised": trees}
-    for folder in sorted((args.data / "segmentation").iterdir()):
-        if args.sets and folder.name not in args.sets:
-            continue
+    denoiser = nf.load("em-denoise")
+    methods = {"ours": partial(ours, steps=0), "extra-trees, normalised": partial(classic, "extra-trees", True)}
+    for name in set_names(args.data, args.sets):
+        folder = args.data / "segmentation" / name
         clean = labelled(folder, args.side, args.others)
         rng = np.random.default_rng(0)
         inputs = {"clean": clean}
@@ -71,16 +52,14 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
             strokes = simulate_strokes(clean[0][1], args.strokes, seed)
             for given, pictures in inputs.items():
                 for method, fit in methods.items():
-                    yield {"set": folder.name, "seed": seed, "input": given, "method": method,
-                           **scored(fit, pictures, strokes)}  # fmt: skip
-        print(folder.name, flush=True)
+                    yield {"set": name, "seed": seed, "input": given, "method": method,
+                           **score(fit(pictures[0][0], strokes), pictures, strokes)}  # fmt: skip
+        print(name, flush=True)
 
 
 def table(rows: list[Row]) -> str:
     """Markdown: inputs down, methods and images across; means over sets and seeds."""
-    columns = [
-        (m, where) for m in dict.fromkeys(r["method"] for r in rows) for where in ("painted image", "other images")
-    ]
+    columns = [(m, where) for m in dict.fromkeys(r["method"] for r in rows) for where in (PAINTED, OTHERS)]
     lines = [f"| input | {' | '.join(f'{m}, {where}' for m, where in columns)} |", "| --- |" + " ---: |" * len(columns)]
     for given in dict.fromkeys(r["input"] for r in rows):
         of = [r for r in rows if r["input"] == given]
@@ -90,13 +69,8 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    parser = arguments(__doc__, "out", "table")
+    parser = few_strokes(__doc__)
     parser.add_argument("--doses", type=float, nargs="+", default=[40, 10])
-    parser.add_argument("--strokes", type=int, default=6)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--others", type=int, default=2)
-    parser.add_argument("--sets", nargs="+")
     args = parsed(parser)
     rows = list(run(args))
     write({"settings": settings(args), "rows": rows}, table(rows), args.out, args.table)

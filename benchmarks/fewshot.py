@@ -25,11 +25,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from command import arguments, parsed, settings, write
-from peers import CLASSIFIERS, Picture, Predictor, classic, labelled
+from peers import CLASSIFIERS, OTHERS, PAINTED, Picture, Predictor, classic, labelled, score
 
 import napari_fewshot as nf
 from napari_fewshot.core.job import Budget, View
-from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.engine.fine_tune import fine_tune_segment
@@ -110,18 +109,15 @@ def from_random(generator: Generator) -> Generator:
 
 def scores(shown: Shown, marks: list[float], pictures: list[Picture], strokes: np.ndarray) -> Iterator[dict[str, Any]]:
     """One row a mark; a version shown at several marks is asked once."""
-    (image, truth), others = pictures[0], pictures[1:]
-    known: dict[int, tuple[float, float]] = {}
+    known: dict[int, dict[str, float]] = {}
     for mark in marks:
         there = [i for i, (s, _) in enumerate(shown) if s <= mark]
         if not there:
-            yield {"seconds": mark, "painted image": 0.0, "other images": 0.0}
+            yield {"seconds": mark, PAINTED: 0.0, OTHERS: 0.0}
             continue
         if (best := there[-1]) not in known:
-            predict = shown[best][1]
-            same = mean_iou(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
-            known[best] = same, float(np.mean([mean_iou(predict(i), t) for i, t in others]))
-        yield {"seconds": mark, "painted image": known[best][0], "other images": known[best][1]}
+            known[best] = score(shown[best][1], pictures, strokes)
+        yield {"seconds": mark, **known[best]}
 
 
 def run(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -162,7 +158,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
     lines: list[str] = []
     methods, marks = (list(dict.fromkeys(r[k] for r in rows)) for k in ("method", "seconds"))
     for n in dict.fromkeys(r["strokes"] for r in rows):
-        for value in ("painted image", "other images"):
+        for value in (PAINTED, OTHERS):
             part = [r for r in rows if r["strokes"] == n]
             head = " | ".join(f"{m:g} s" for m in marks)
             lines += [f"| {n} strokes a class, {value} | {head} |", "| --- |" + " ---: |" * len(marks)]
@@ -194,7 +190,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     counts = list(dict.fromkeys(r["strokes"] for r in rows))
     figure, axes = plt.subplots(2, len(counts), figsize=(4 * len(counts), 6), squeeze=False, sharex=True)
-    for row, value in zip(axes, ("painted image", "other images"), strict=True):
+    for row, value in zip(axes, (PAINTED, OTHERS), strict=True):
         for axis, n in zip(row, counts, strict=True):
             part = [r for r in rows if r["strokes"] == n]
             for method in dict.fromkeys(r["method"] for r in part):

@@ -15,9 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.scores import mean_iou
 
 SIDE_PX = 1024  # larger images are cropped to this
 N_OTHERS = 4
+PAINTED, OTHERS = "painted image", "other images"
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 Picture = tuple[np.ndarray, np.ndarray]  # (Y, X) uint8 and its classes 1 .. K
@@ -35,6 +37,13 @@ def labelled(folder: Path, side_px: int = SIDE_PX, n_others: int = N_OTHERS) -> 
     first = max(names, key=lambda n: len(np.unique(truths[n])))
     chosen = [first, *spread([n for n in names if n != first], n_others)]
     return [(tifffile.imread(n)[:side_px, :side_px], truths[n]) for n in chosen]
+
+
+def score(predict: Predictor, pictures: list[Picture], strokes: np.ndarray) -> dict[str, float]:
+    """Mean IoU on the unpainted pixels of the first picture, and on all of the others."""
+    (image, truth), others = pictures[0], pictures[1:]
+    same = mean_iou(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
+    return {PAINTED: same, OTHERS: float(np.mean([mean_iou(predict(plane), t) for plane, t in others]))}
 
 
 CLASSIFIERS: dict[str, Callable[[], Any]] = {

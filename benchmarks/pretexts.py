@@ -28,11 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 from command import arguments, parsed, settings, write
-from peers import Predictor, classic, labelled
+from peers import OTHERS, PAINTED, Predictor, classic, labelled, score
 from runs import RANDOM, Run, plot, segmenter, set_names, table, weights
 
 import napari_fewshot as nf
-from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.look import features_at
@@ -43,7 +42,7 @@ from napari_fewshot.engine.segment import solver_of
 SPECS = ["restore", "inpaint", "episodic", "hybrid", "contrast", "restore:1,inpaint:0.5,episodic:1,contrast:0.1"]
 N_FOLDS = 3
 SPEED_PX = 512
-KINDS = ("painted image", "other images")
+KINDS = (PAINTED, OTHERS)
 
 Row = dict[str, Any]
 
@@ -52,20 +51,15 @@ def head_on(generator: Generator, image: np.ndarray, strokes: np.ndarray) -> Pre
     return partial(nf.predict, nf.fine_tune(generator, image, strokes, steps=0, seed=0))
 
 
-def score(fit: Any, pictures: list[Any], strokes: np.ndarray) -> dict[str, float]:
-    image, truth = pictures[0]
-    predict = fit(image, strokes)
-    same = mean_iou(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
-    return {KINDS[0]: same, KINDS[1]: float(np.mean([mean_iou(predict(i), t) for i, t in pictures[1:]]))}
-
-
 def scored(methods: dict[str, Any], sets: list[str], seed: int, args: argparse.Namespace) -> Iterator[Row]:
     for name in sets:
         pictures = labelled(args.data / "segmentation" / name, args.side, args.others)
         for n in args.strokes:
             strokes = simulate_strokes(pictures[0][1], n, seed)
             for method, fit in methods.items():
-                yield {"set": name, "method": method, "strokes": n, "seed": seed} | score(fit, pictures, strokes)
+                yield {"set": name, "method": method, "strokes": n, "seed": seed} | score(
+                    fit(pictures[0][0], strokes), pictures, strokes
+                )
         print(name, "seed", seed, "done", flush=True)
 
 

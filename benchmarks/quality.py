@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 import torch
-from peers import Predictor, classic, labelled, spread
+from peers import Predictor, classic, labelled, score, spread
 from scipy.ndimage import gaussian_filter, zoom
 
 import napari_fewshot as nf
-from napari_fewshot.core.scores import mean_iou, psnr
+from napari_fewshot.core.scores import psnr
 from napari_fewshot.core.simulate import simulate_strokes
 
 N_PAIRS = 4
@@ -51,15 +51,7 @@ def segmentation(data: Path, n_strokes: int, seeds: int, seconds: float) -> Iter
         for seed in range(seeds):
             strokes = simulate_strokes(truth, n_strokes, seed)
             for name, fit in methods.items():
-                predict = fit(image, strokes)
-                same = mean_iou(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
-                others = [mean_iou(predict(i), t) for i, t in pictures[1:]]
-                yield {
-                    "set": folder.name,
-                    "method": name,
-                    "painted image": same,
-                    "other images": float(np.mean(others)),
-                }
+                yield {"set": folder.name, "method": name, **score(fit(image, strokes), pictures, strokes)}
 
 
 def affine(x: np.ndarray, target: np.ndarray) -> np.ndarray:
