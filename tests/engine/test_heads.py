@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from napari_fewshot.engine.handmade import N_FEATURES, handmade
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
-from napari_fewshot.engine.look import Look, features_at, whole
+from napari_fewshot.engine.look import features_at, spanning, whole
 
 
 def test_separable_pixels_are_told_apart_in_both_forms_of_the_solution() -> None:
@@ -47,7 +47,7 @@ def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
 def test_scores_at_pixels_equal_interpolated_features_times_weights() -> None:
     torch.manual_seed(0)
     zone, box = (slice(0, 16), slice(8, 32)), (slice(4, 12), slice(10, 30))
-    looks = [Look([torch.randn(1, 4, 16, 24), torch.randn(1, 6, 8, 12), torch.randn(1, 2, 4, 6)], zone)]
+    looks = [spanning([torch.randn(1, 4, 16, 24), torch.randn(1, 6, 8, 12), torch.randn(1, 2, 4, 6)], zone)]
     head = ClassesHead(12)
     solved = head.solve(torch.randn(40, 12), torch.arange(40) % 3, 3)
     yx = torch.tensor([[4, 10], [11, 29], [7, 11], [5, 20]])
@@ -60,10 +60,10 @@ def test_scores_at_pixels_equal_interpolated_features_times_weights() -> None:
 def test_scores_of_waves_are_those_at_pixels_where_a_picture_is_smooth_and_know_no_box() -> None:
     along = torch.linspace(0, 1, 64)
     x = torch.outer(torch.cos(3 * along), torch.sin(2 * along))[None, None]
-    looks = [Look(handmade(x), whole(x))]
+    looks = [spanning(handmade(x), whole(x))]
     yx = torch.cartesian_prod(torch.arange(8, 56, 8), torch.arange(8, 56, 8))
     samples = torch.cat([torch.zeros(len(yx), 1), features_at(looks, yx)], 1)
-    looks.insert(0, Look([torch.zeros(1, 1, 64, 64)], whole(x)))
+    looks.insert(0, spanning([torch.zeros(1, 1, 64, 64)], whole(x)))
     head = ClassesHead(1)
     solved = head.solve(samples, (yx[:, 1] > 30).long(), 2)
     scores, part = (head.scores(looks, box, solved)[0] for box in (whole(x), (slice(8, 24), slice(16, 56))))
@@ -86,7 +86,7 @@ def test_waves_over_hand_made_features_tell_apart_what_no_line_does() -> None:
 
 def test_an_untrained_image_head_returns_its_input_enlarged() -> None:
     x = torch.rand(1, 1, 8, 8)
-    looks = [Look([torch.rand(1, 4, 8, 8)], whole(x)), Look([torch.rand(1, 4, 2, 2)], whole(x))]
+    looks = [spanning([torch.rand(1, 4, 8, 8)], whole(x)), spanning([torch.rand(1, 4, 2, 2)], whole(x))]
     assert torch.equal(ImageHead(4, n_zooms=2, factor=2)(looks, x, whole(x)), enlarge(x, 2))
     box = slice(2, 5), slice(3, 8)
     assert torch.allclose(ImageHead(4, 2, 2)(looks, x, box), enlarge(x, 2)[..., 4:10, 6:16], atol=1e-5)

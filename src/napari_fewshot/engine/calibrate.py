@@ -66,7 +66,7 @@ def pixels_around(network: Network, painting: Painting, cache: FeatureCache, see
     for plane, tile in found:
         yx = rng.integers(*_corners(tile.keep()), (max(1, N_PIXELS // len(found)), 2))
         looks = cache.looks_at(network, plane.key, plane.image, plane.intensity, tile)
-        rows.append(features_at(looks, torch.from_numpy(yx).to(looks[0].maps[0].device)))
+        rows.append(features_at(looks, torch.from_numpy(yx).to(looks[0][0].values.device)))
     return torch.cat(rows)
 
 

@@ -13,7 +13,7 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.grow import PaintedPixels, learner
 from napari_fewshot.engine.painted import FeatureCache, sample
 from napari_fewshot.engine.ridge import ridge, scorer
-from napari_fewshot.engine.segment import chosen_strength, solver_of
+from napari_fewshot.engine.segment import choose_strength, solver_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def candidate_of(generator: Generator, painting: Painting, seed: int, cache: Fea
         )
     samples = sample(generator.network, painting, cache, seed)
     solver = solver_of(generator.network)
-    strength = chosen_strength(solver, samples, len(classes))
+    strength, _ = choose_strength(solver, samples, len(classes))
     learn = ridge(solver, samples, len(classes), strength, solver.weight)
     x, y, fold = (values.cpu().numpy() for values in (samples.x, samples.y, samples.fold))
     warmth = solver.log_temperature.exp()

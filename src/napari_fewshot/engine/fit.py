@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic
 
 import numpy as np
@@ -101,17 +102,21 @@ class _Loop(Generic[M]):
     ) -> None:  # fmt: skip
         self.objective, self.schedule, self.listener = objective, schedule, listener
         self.rng, self.started, self.keeper, self.crew = rng, started, keeper, crew
-        decay = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(objective.module, multi_avg_fn=decay, use_buffers=True)
         self.rate = schedule.rate
         self.optimizer = self._new_optimizer()
-        self.fitted = Fitted(copy.deepcopy(objective.module))
+        self.fitted = Fitted(objective.module)
         self.looked = started
         self.look_cost_s = 0.0
         self.listened = 0.0
         self.recoveries = 0
         if keeper and (snapshot := keeper.load()):
             self._resume(snapshot)
+
+    @cached_property
+    def average(self) -> AveragedModel:
+        """The averaged weights; not made before they are needed, as whoever waits for the first look needs none."""
+        decay = get_ema_multi_avg_fn(self.schedule.average)  # type: ignore[no-untyped-call]
+        return AveragedModel(self.objective.module, multi_avg_fn=decay, use_buffers=True)
 
     def run(self) -> Fitted[M]:
         self._with_room(self._look)
@@ -146,6 +151,7 @@ class _Loop(Generic[M]):
 
     def _step(self) -> dict[str, float] | None:
         """One optimiser step; None when it had to be given up."""
+        self._part()
         try:
             with as_memory_error():
                 terms = self._optimise()
@@ -218,7 +224,13 @@ class _Loop(Generic[M]):
         except StorageError as error:  # hours of training are worth more than a checkpoint
             self.listener.note(f"{error}; the training goes on meanwhile")
 
+    def _part(self) -> None:
+        """From now on the best is not what is trained."""
+        if self.fitted.module is self.objective.module:
+            self.fitted.module = copy.deepcopy(self.objective.module)
+
     def _resume(self, snapshot: Snapshot) -> None:
+        self._part()
         states, numbers = snapshot.states, snapshot.numbers
         self.objective.module.load_state_dict(states["module"])
         self.average.load_state_dict(states["average"])

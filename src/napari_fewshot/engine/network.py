@@ -10,16 +10,14 @@ from torch import Tensor, nn
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
-from napari_fewshot.core.tiles import Box
+from napari_fewshot.core.tiles import Box, Tile
 from napari_fewshot.engine.handmade import ALIGN_PX, REACH_PX, handmade
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead
-from napari_fewshot.engine.look import Look, whole, zone_around
+from napari_fewshot.engine.look import FeatureMap, Look, spanning, whole, zone_around
 from napari_fewshot.engine.nets import build_net
-from napari_fewshot.engine.nets.backbone import Backbone
+from napari_fewshot.engine.nets.backbone import MARGIN_PX, Backbone
 from napari_fewshot.tasks import TASKS
-
-HEAD_PX = 4  # what interpolation and the head reach beyond the backbone, in pixels of the zoom
 
 
 class Network(nn.Module):
@@ -74,7 +72,7 @@ class Network(nn.Module):
     @property
     def halo_px(self) -> int:
         """Receptive field beyond a pixel over all zooms, with the reach of the head."""
-        of_backbone = (self.backbone.radius_px + HEAD_PX) * max(self.zooms)
+        of_backbone = (self.backbone.radius_px + MARGIN_PX) * max(self.zooms)
         return max(of_backbone, REACH_PX) if isinstance(self.head, ClassesHead) else of_backbone
 
     def look(self, x: Tensor, box: Box | None = None) -> list[Look]:
@@ -86,7 +84,7 @@ class Network(nn.Module):
         looks = look(self.backbone, self.zooms, x, box)
         if isinstance(self.head, ClassesHead):
             zone = zone_around(box, REACH_PX, ALIGN_PX, whole(x))
-            looks.append(Look(handmade(x[..., zone[0], zone[1]]), zone))
+            looks.append(spanning(handmade(x[..., zone[0], zone[1]]), zone))
         return looks
 
     def forward(self, x: Tensor, box: Box | None = None) -> Tensor:
@@ -113,7 +111,17 @@ def look(backbone: Backbone, zooms: tuple[int, ...], x: Tensor, box: Box) -> lis
     """Look around ``box`` of a tile (B, 1, Y, X) at each zoom, no further than the receptive field reaches there."""
     looks = []
     for zoom in zooms:
-        zone = zone_around(box, (backbone.radius_px + HEAD_PX) * zoom, backbone.align_px * max(zooms), whole(x))
+        zone = zone_around(box, (backbone.radius_px + MARGIN_PX) * zoom, backbone.align_px * zoom, whole(x))
         part = x[..., zone[0], zone[1]]
-        looks.append(Look(backbone(F.avg_pool2d(part, zoom) if zoom > 1 else part), zone))
+        inner = _times(zone_around(Tile(box, zone).keep(), 0, zoom, whole(part)), 1 / zoom)
+        maps = backbone.around(F.avg_pool2d(part, zoom) if zoom > 1 else part, inner)
+        looks.append([FeatureMap(m.values, _times(m.zone, zoom, zone)) for m in maps])
     return looks
+
+
+def _times(box: Box, factor: float, within: Box = (slice(0, 0), slice(0, 0))) -> Box:
+    """A box in pixels of another size, counted from the corner of what it lies ``within``."""
+    return tuple(  # type: ignore[return-value]
+        slice(round(s.start * factor) + w.start, round(s.stop * factor) + w.start)
+        for s, w in zip(box, within, strict=True)
+    )

@@ -165,4 +165,4 @@ def _device(network: Network) -> str:
 
 
 def _bytes(looks: list[Look]) -> int:
-    return sum(m.numel() * m.element_size() for look in looks for m in look.maps)
+    return sum(m.values.numel() * m.values.element_size() for look in looks for m in look)

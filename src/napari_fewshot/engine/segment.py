@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -57,10 +56,15 @@ class OnStrokes:
     The head is always the closed-form one. A step solves it on some strokes and asks it for others, as in
     pretraining, so that the layers cannot simply memorise; unpainted pixels must be answered alike under another
     contrast; the weights are held near the pretrained ones. Strokes of fold 0 never enter a step.
+
+    Parameters
+    ----------
+    network : Network
+        Is trained as it is, not a copy of it.
     """
 
     def __init__(self, network: Network, painting: Painting, seed: int, cache: FeatureCache) -> None:
-        self.module = copy.deepcopy(network)
+        self.module = network
         self.module.head.requires_grad_(False)
         self.pretrained = [p.detach().clone() for p in network.backbone.parameters()]
         self.seed, self.cache, self.crop_px = seed, cache, CROP_PX
@@ -89,8 +93,9 @@ class OnStrokes:
         self.samples = sample(module, self.painting, self.cache, self.seed)
         judged = self.samples.thinned(JUDGED_PER_CLASS)
         if self.strength is None:  # once for a painting: scores of other weights would not compare
-            self.strength = chosen_strength(solver, judged, self.n_classes)
-        score = held_out_score(solver, judged, self.n_classes, self.strength)
+            self.strength, score = choose_strength(solver, judged, self.n_classes)
+        else:
+            score = held_out_score(solver, judged, self.n_classes, self.strength)
         with torch.no_grad():
             solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, self.strength)
         return Head(solved, self.strength, score, self._offsets(module, solved.weight, self.strength))
@@ -218,11 +223,11 @@ class OnStrokes:
         )
 
 
-def chosen_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> float:
-    """Which of `STRENGTHS` is to be used: the first unless the other is clearly better on strokes held out."""
+def choose_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> tuple[float, float | None]:
+    """Which of `STRENGTHS` is to be used, and its score: the first unless the other is clearly better on strokes held out."""
     usual, other = (held_out_score(solver, samples, n_classes, s) for s in STRENGTHS)
     is_better = usual is not None and other is not None and other >= usual + MARGIN
-    return STRENGTHS[is_better]
+    return (STRENGTHS[1], other) if is_better else (STRENGTHS[0], usual)
 
 
 def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, strength: float) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_fewshot.core.tiles import Box, Tile
+from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.handmade import N_FEATURES
-from napari_fewshot.engine.look import Look, zone_around
+from napari_fewshot.engine.look import FeatureMap, Look, halved, spread_sum, zone_around
 
 N_WAVES = 256
 WAVE_SCALE = 0.35  # of their frequencies, per standard deviation of a feature over the painted pixels
 WAVE_RIDGE = 1e-3  # as a share of the waves' variance
-CHUNK_PX = 2**13  # pixels whose waves are held at a time
+CHUNK_PX = 2**11  # pixels whose waves are held at a time: 2 MiB, which stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,13 +139,13 @@ class ClassesHead(nn.Module):
         for look in looks:
             if start == self.n_features:
                 break  # the hand-made ones
-            for values in look.maps:
-                part = solved.weight[:, start : start + values.shape[1], None, None].to(values.dtype)
-                parts.append(look.spread(F.conv2d(values, part), box))
-                start += values.shape[1]
+            for seen in look:
+                part = solved.weight[:, start : start + seen.values.shape[1], None, None].to(seen.values.dtype)
+                parts.append(seen.of(F.conv2d(seen.values, part)))
+                start += seen.values.shape[1]
         if len(solved.centre):
             parts.append(self._scores_of_waves(looks[-1], box, solved))
-        total = functools.reduce(torch.add, parts)
+        total = spread_sum(parts, box)
         return (total + solved.bias[:, None, None].to(total.dtype)) * self.log_temperature.exp()
 
     def forward(self, looks: Sequence[Look], box: Box) -> Tensor:
@@ -157,17 +156,17 @@ class ClassesHead(nn.Module):
         """(N, H) hand-made features -> (N, M)."""
         return torch.addmm(self.phases, _tamed((made - centre) / spread), self.directions.T).cos()
 
-    def _scores_of_waves(self, look: Look, box: Box, solved: Solved) -> Tensor:
-        """(B, K, Y, X) scores without the bias, some pixels at a time: the waves of all pixels would fill gigabytes."""
-        here = zone_around(box, 2, 2, look.zone)
-        fine = torch.cat([look.spread(values, here) for values in look.maps], 1)  # (B, H, Y, X)
-        made = F.avg_pool2d(fine, 2, ceil_mode=True)  # a quarter of the waves; the learned half stays fine
+    def _scores_of_waves(self, look: Look, box: Box, solved: Solved) -> FeatureMap:
+        """(B, K, y, x) scores without the bias around a box, at half the resolution as the learned half stays fine.
+
+        Some pixels at a time: the waves of all pixels would fill gigabytes.
+        """
+        here = zone_around(box, 2, 2, look[0].zone)
+        made = torch.cat([seen.halved().spread(halved(here)) for seen in look], 1)  # (B, H, y, x)
         pixels = _tamed((made - solved.centre[:, None, None]) / solved.spread[:, None, None]).flatten(2)
         phases, weight = self.phases[:, None], solved.weight[:, self.n_features :]
         scores = [weight @ (self.directions @ some + phases).cos_() for some in torch.split(pixels, CHUNK_PX, 2)]
-        coarse = torch.cat(scores, 2).view(len(made), -1, *made.shape[-2:])
-        found = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
-        return found[(..., *Tile(box, here).keep())]
+        return FeatureMap(torch.cat(scores, 2).view(len(made), -1, *made.shape[-2:]), here)
 
 
 def _regress(x: Tensor, target: Tensor, share: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ class ImageHead(nn.Module):
     def forward(self, looks: Sequence[Look], x: Tensor, box: Box) -> Tensor:
         """Looks at a tile and the tile (B, 1, Y, X) -> (B, 1, y * factor, x * factor), the answer for a box of it."""
         margin = zone_around(box, REACH_PX, 1, whole(x))
-        maps = [look.spread(look.maps[0], margin) for look in looks]
+        maps = [look[0].spread(margin) for look in looks]
         joined = pointwise(self.join, torch.cat(maps, 1) if len(maps) > 1 else maps[0])
         residual = F.pixel_shuffle(self.out(F.relu(joined, inplace=True)), self.factor)
         answer = enlarge(x[..., margin[0], margin[1]], self.factor) + residual

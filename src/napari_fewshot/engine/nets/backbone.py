@@ -6,6 +6,11 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.look import Look, spanning, whole
+
+MARGIN_PX = 4  # what interpolation and heads reach beyond the box they answer for
+
 
 class Backbone(nn.Module, ABC):
     """Maps (B, 1, Y, X) to feature maps, finest first, level l at 1 / 2**l of the resolution.
@@ -31,3 +36,7 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 1, Y, X) -> [(B, widths[l], Y / 2**l, X / 2**l) for each level l]."""
+
+    def around(self, x: Tensor, box: Box) -> Look:
+        """The maps of `forward`, right in a box of ``x`` and `MARGIN_PX` around it; what lies further may be left out."""
+        return spanning(self(x), whole(x))

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_fewshot.engine.nets.backbone import Backbone
+from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.look import FeatureMap, Look, whole, zone_around
+from napari_fewshot.engine.nets.backbone import MARGIN_PX, Backbone
 
 
 class PixelGroupNorm(nn.Module):
@@ -76,16 +78,40 @@ class ResidualUNet(Backbone):
         return 1 + blocks + self.align_px - 1
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        return [seen.values for seen in self.around(x, whole(x))]
+
+    def around(self, x: Tensor, box: Box) -> Look:
+        zones = self._zones(box, whole(x))
         skips = []
         x = self.stem(x)
         for level, block in enumerate(self.encoder):
             x = block(x)
-            skips.append(x)
+            skips.append(FeatureMap(x, zones[-1]))
             if level < len(self.down):
                 x = self.down[level](x)
-        outputs = [self.last[-1](x)]
+        seen = skips.pop()
+        outputs = [seen.of(self.last[-1](x))]
         for level in reversed(range(len(self.up))):
-            x = skips[level] + F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest")
-            x = self.decoder[level](x)
-            outputs.append(self.last[level](x))
+            zone, step = zones[level], 2**level
+            coarse = self.up[level](_part(seen, zone, 2 * step))
+            x = _part(skips.pop(), zone, step) + F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+            seen = FeatureMap(self.decoder[level](x), zone)
+            outputs.append(seen.of(self.last[level](seen.values)))
         return outputs[::-1]
+
+    def _zones(self, box: Box, limits: Box) -> list[Box]:
+        """What the decoder looks at on each level, finest first: its blocks reach 2 px of theirs. The coarsest is all."""
+        zones, reach_px = [], MARGIN_PX
+        for level in range(len(self.up)):
+            box = zone_around(box, reach_px + 2 * 2**level, 2 ** (level + 1), limits)
+            zones.append(box)
+            reach_px = 0
+        return [*zones, limits]
+
+
+def _part(seen: FeatureMap, zone: Box, step: int) -> Tensor:
+    """The values in a part of a map, each of which spans ``step`` px."""
+    y, x = (
+        slice((s.start - o.start) // step, (s.stop - o.start) // step) for s, o in zip(zone, seen.zone, strict=True)
+    )
+    return seen.values[..., y, x]

@@ -71,7 +71,7 @@ class Contrast(Episodic):
     ) -> tuple[Tensor, Tensor]:
         """Unit vectors (N, WIDTH) of pixels (N, 2) of a view, and their classes."""
         yx = torch.from_numpy(pixels).to(self.device)
-        of_view = [Look([m[view : view + 1] for m in one.maps], one.zone) for one in looks]
+        of_view = [[m.of(m.values[view : view + 1]) for m in one] for one in looks]
         z = F.normalize(shared.parts[self.name](features_at(of_view, yx)), dim=1)
         return z, truth[yx[:, 0], yx[:, 1]]
 

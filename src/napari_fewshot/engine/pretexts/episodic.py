@@ -31,7 +31,7 @@ class Episodes:
         if not self._seen:
             together = shared.look(tensor(np.concatenate([e.views for e in self.episodes]), device), ZOOMS)
             starts = range(0, 2 * len(self.episodes), 2)
-            self._seen = [[Look([m[i : i + 2] for m in one.maps], one.zone) for one in together] for i in starts]
+            self._seen = [[[m.of(m.values[i : i + 2]) for m in one] for one in together] for i in starts]
         return self._seen
 
 
@@ -88,7 +88,7 @@ def label_all(head: nn.Module, looks: list[Look], truth: Tensor, painted: np.nda
     assert isinstance(head, ClassesHead)
     yx = torch.from_numpy(np.argwhere(painted)).to(truth.device)
     y = truth[0, yx[:, 0], yx[:, 1]]
-    solved = head.solve(features_at([a.first() for a in looks], yx), y, n_classes)
+    solved = head.solve(features_at(looks, yx), y, n_classes)
     return head.scores(looks, whole(truth[:, None]), solved)
 
 

@@ -50,7 +50,7 @@ class Level(nn.Module):
         turns = torch.pi * level * 2.0 ** torch.arange(WAVES, device=device)
         changes = self.change(torch.cat([turns.sin(), turns.cos()])).split([2 * w for w in self.widths])
         pairs = [c.view(2, 1, -1, 1, 1) for c in changes]  # (2 C,) -> (2, 1, C, 1, 1)
-        return [Look([m * (1 + a) + b for m, (a, b) in zip(one.maps, pairs, strict=True)], one.zone) for one in looks]
+        return [[m.of(m.values * (1 + a) + b) for m, (a, b) in zip(one, pairs, strict=True)] for one in looks]
 
 
 class Hybrid(Pretext):

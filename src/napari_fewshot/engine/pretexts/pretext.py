@@ -58,7 +58,7 @@ class Shared(nn.Module):
         """Look at all of a tile (B, 1, Y, X) at every zoom; float32 maps."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             looks = look(self.backbone, zooms, x, whole(x))
-        return [Look([m.float() for m in one.maps], one.zone) for one in looks]
+        return [[m.of(m.values.float()) for m in one] for one in looks]
 
 
 class Pretext(ABC):

@@ -118,9 +118,14 @@ class TrainForm(QWidget):
         self.plot.show_history(card.losses)
 
     def _show_share(self, share: float, text: str) -> None:
-        """Without Qt's animation of a job without an end: each of its frames composes the whole window anew."""
+        """Without Qt's animation of a job without an end, and painted with the next frame, not at once.
+
+        Either would compose the whole window, the canvas included, one more time.
+        """
+        self.progress.setUpdatesEnabled(False)
         self.progress.setValue(round(1000 * min(1.0, share)))
         self.progress.setFormat(text)
+        self.progress.setUpdatesEnabled(True)
 
 
 def _spoken(seconds: float) -> str:
