@@ -65,7 +65,7 @@ def test_weights_scale_the_terms_and_one_look_serves_two_pretexts(sources: Sourc
     torch.manual_seed(0)
     objective = Combined(NET, pretexts, sources, sources, n_loaders=0)
     looked = []
-    objective.module.backbone.register_forward_hook(lambda *_: looked.append(1))
+    objective.module.backbone.get_submodule("stem").register_forward_hook(lambda *_: looked.append(1))
     terms = objective.losses(np.random.default_rng(0))
     assert set(terms) == {"episodic pixels", "episodic overlap", "contrast pixel", "contrast region"}
     assert len(looked) == 3  # once at each zoom

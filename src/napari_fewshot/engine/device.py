@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import psutil
@@ -21,6 +23,7 @@ ROOM_BYTES = 2**30  # that must be free for each thread of a CPU, of which each 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 
 
 def devices() -> list[str]:
@@ -56,6 +59,23 @@ def use_threads(n: int | None = None) -> int:
     n = n or max(1, (os.cpu_count() or 2) - 1)
     torch.set_num_threads(n)
     return n
+
+
+def at_once(calls: Sequence[Callable[[], T]], device: str) -> list[T]:
+    """What calls return. Where torch has one thread, because the viewer has the other core, each gets one of its own.
+
+    It is for what a user waits for: unlike the threads of one operation, they do not wait for each other all the time
+    when the viewer needs its core.
+    """
+    if device != "cpu" or torch.get_num_threads() > 1:
+        return [call() for call in calls]
+    return list(_pool().map(lambda call: call(), calls))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that stay: torch keeps buffers per thread, and making them takes longer than what they do."""
+    return ThreadPoolExecutor(os.cpu_count(), "fewshot-at-once")
 
 
 def choose_tile_px(device: str) -> int:

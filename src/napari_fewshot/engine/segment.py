@@ -14,10 +14,12 @@ from torch import Tensor
 from napari_fewshot.core.job import View
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.strokes import PaintedPlane, Painting
+from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
+from napari_fewshot.engine.device import at_once
 from napari_fewshot.engine.heads.classes import ClassesHead, Solved
 from napari_fewshot.engine.listen import Listener
-from napari_fewshot.engine.look import pad_to_grid, whole
+from napari_fewshot.engine.look import Look, pad_to_grid, whole
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, sample
 from napari_fewshot.engine.patches import recontrasted
@@ -168,15 +170,20 @@ class OnStrokes:
         h, w = view.image.shape
         values = np.empty((h, w), classes.dtype)
         sure = np.empty((h, w), np.float32) if view.confidence else None
-        for tile in self.cache.tiles_of(module, view.image):
-            looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
+
+        def answer(looks: list[Look], box: Box, target: Box) -> None:
             with torch.no_grad():
-                logits = solver_of(module).scores(looks, tile.keep(), head.solved)[0]
+                logits = solver_of(module).scores(looks, box, head.solved)[0]
             if head.offsets is not None:
                 logits = logits + head.offsets[:, None, None]
-            values[tile.inner] = classes[logits.argmax(0).cpu().numpy()]
+            values[target] = classes[logits.argmax(0).cpu().numpy()]
             if sure is not None:
-                sure[tile.inner] = logits.softmax(0).amax(0).cpu().numpy()
+                sure[target] = logits.softmax(0).amax(0).cpu().numpy()
+
+        for tile in self.cache.tiles_of(module, view.image):
+            looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
+            parts = zip(_halves(tile.keep()), _halves(tile.inner), strict=True)
+            at_once([partial(answer, looks, *part) for part in parts], self.samples.x.device.type)
         return values, 1, sure
 
     def shrink(self) -> bool:
@@ -225,7 +232,9 @@ class OnStrokes:
 
 def choose_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> tuple[float, float | None]:
     """Which of `STRENGTHS` is to be used, and its score: the first unless the other is clearly better on strokes held out."""
-    usual, other = (held_out_score(solver, samples, n_classes, s) for s in STRENGTHS)
+    usual, other = at_once(
+        [partial(held_out_score, solver, samples, n_classes, s) for s in STRENGTHS], samples.x.device.type
+    )
     is_better = usual is not None and other is not None and other >= usual + MARGIN
     return (STRENGTHS[1], other) if is_better else (STRENGTHS[0], usual)
 
@@ -244,6 +253,11 @@ def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, streng
     confusion.index_put_((true, found), share[true], accumulate=True)
     hit = confusion.diagonal()
     return float((hit / (confusion.sum(0) + confusion.sum(1) - hit)).mean())
+
+
+def _halves(box: Box) -> list[Box]:
+    middle = (box[0].start + box[0].stop) // 2
+    return [(slice(box[0].start, middle), box[1]), (slice(middle, box[0].stop), box[1])]
 
 
 def _has_all(y: Tensor, n_classes: int) -> bool:
