@@ -26,7 +26,7 @@ def choose(dock, monkeypatch):
         dialog = dock.findChild(RemoteDialog)
         dialog.address.setText(address)
         for kind, path in (files or {}).items():
-            dialog.files[kind].setText(str(path))
+            dialog.files[kind].value = path
         code = QDialog.DialogCode.Accepted if is_accepted else QDialog.DialogCode.Rejected
         monkeypatch.setattr(dialog, "exec", lambda: code)
         at = dock.data.compute.findText(entry)
@@ -75,7 +75,7 @@ def test_a_cancelled_question_changes_nothing(dock, wait, choose, moves, files):
 def test_a_file_is_found_by_its_button(dock, monkeypatch, files):
     from qtpy.QtWidgets import QAbstractButton, QFileDialog
 
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args: (str(files["cert"]), ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args, **how: (str(files["cert"]), ""))
     dialog = dock.findChild(RemoteDialog)
     dialog.findChild(QAbstractButton, "browse_cert").click()
-    assert dialog.files["cert"].text() == str(files["cert"])
+    assert dialog.files["cert"].value == files["cert"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QWidget
+from magicgui.types import FileDialogMode
+from magicgui.widgets import FileEdit
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLabel, QLineEdit, QWidget
 
 from napari_fewshot.compute.cluster import Remote
-from napari_fewshot.ui.docks.fields import caption, named, sign_button
+from napari_fewshot.ui.docks.fields import caption, named
 
 FILES = {
     "ca": ("Authority", "The certificate of the authority that signed the others (ca.pem)."),
@@ -27,22 +27,15 @@ class RemoteDialog(QDialog):
             QLineEdit(), "remote_address", "Address", "Where the scheduler listens, as tls://host:port."
         )
         self.address.setPlaceholderText("tls://server:8786")
-        self.files = {kind: named(QLineEdit(), f"remote_{kind}", *FILES[kind]) for kind in FILES}
+        self.files = {kind: _file_edit(kind) for kind in FILES}
         self._lay_out()
 
     def _lay_out(self) -> None:
         form = QFormLayout(self)
         form.addRow(QLabel("Whoever may talk to a scheduler may run code there, so both sides show certificates."))
         form.addRow(caption("Address", self.address), self.address)
-        for kind, line in self.files.items():
-            row = QHBoxLayout()
-            row.addWidget(line, 1)
-            row.addWidget(
-                sign_button(
-                    "…", f"browse_{kind}", f"Choose: {FILES[kind][0]}", FILES[kind][1], partial(self._browse, kind)
-                )
-            )
-            form.addRow(caption(FILES[kind][0], line), row)
+        for kind, file in self.files.items():
+            form.addRow(caption(FILES[kind][0], file.line_edit.native), file.native)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
@@ -58,12 +51,13 @@ class RemoteDialog(QDialog):
         """
         if self.exec() != QDialog.DialogCode.Accepted:
             return None
-        paths = {kind: line.text().strip() for kind, line in self.files.items()}
-        return Remote(self.address.text().strip(), **paths)
+        ca, cert, key = (self.files[kind].line_edit.value.strip() for kind in ("ca", "cert", "key"))
+        return Remote(self.address.text().strip(), ca, cert, key)
 
-    def _browse(self, kind: str) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, FILES[kind][0], self.files[kind].text(), "PEM files (*.pem);;All files (*)"
-        )
-        if path:
-            self.files[kind].setText(path)
+
+def _file_edit(kind: str) -> FileEdit:
+    title, hint = FILES[kind]
+    file = FileEdit(FileDialogMode.EXISTING_FILE, filter="PEM files (*.pem);;All files (*)", nullable=True)
+    named(file.line_edit.native, f"remote_{kind}", title, hint)
+    named(file.choose_btn.native, f"browse_{kind}", f"Choose: {title}", hint)
+    return file

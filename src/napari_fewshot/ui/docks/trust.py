@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSlider, QWidget
+from superqt import QLabeledSlider
 
 from napari_fewshot.core.restoring import STRENGTHS, Restoring
 from napari_fewshot.ui.docks.fields import button, caption, named, quietly
@@ -22,12 +23,13 @@ class TrustForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.strength = _slider(
-            "strength", "Strength",
+        self.strength = named(
+            QSlider(Qt.Orientation.Horizontal), "strength", "Strength",
             "Left of the middle, detail that stands out of the noise comes back, with a little noise. Right of it, detail "
             "that hardly does is taken away too. The middle is what the model says.",
         )  # fmt: skip
         self.strength.setRange(-STEPS, STEPS)
+        self.strength.setMinimumWidth(60)
         self.shown = QLabel()
         self.strength.valueChanged.connect(self._on_strength_changed)
         self.strength.sliderReleased.connect(self.strength_changed)
@@ -40,9 +42,10 @@ class TrustForm(QWidget):
             "Restores the visible region again and again from noise as measured: what changes is not to be trusted.",
             self.alternatives_wanted.emit,
         )  # fmt: skip
-        self.alternative = _slider(
-            "alternative", "Alternative", "Walks through the alternatives; at the left end is the answer itself."
-        )
+        self.alternative = named(
+            QLabeledSlider(Qt.Orientation.Horizontal), "alternative", "Alternative",
+            "Walks through the alternatives; 0 is the answer itself.",
+        )  # fmt: skip
         self.alternative.valueChanged.connect(self.alternative_chosen)
         self.forget_alternatives()
         grid = QGridLayout(self)
@@ -62,7 +65,8 @@ class TrustForm(QWidget):
 
     def offer_alternatives(self, n: int) -> None:
         """Let the slider walk through the answer and ``n`` alternatives."""
-        quietly(self.alternative, lambda: (self.alternative.setRange(0, n), self.alternative.setValue(0)))
+        quietly(self.alternative, lambda: self.alternative.setRange(0, n))
+        quietly(self.alternative, lambda: self.alternative.setValue(0))
         self.alternative.setEnabled(True)
 
     def forget_alternatives(self) -> None:
@@ -77,9 +81,3 @@ class TrustForm(QWidget):
         self.shown.setText(f"{self._strength():.2f}")
         if not self.strength.isSliderDown():  # by key or wheel
             self.strength_changed.emit()
-
-
-def _slider(object_name: str, title: str, hint: str) -> QSlider:
-    slider = named(QSlider(Qt.Orientation.Horizontal), object_name, title, hint)
-    slider.setMinimumWidth(60)
-    return slider
