@@ -84,6 +84,35 @@ def test_waves_over_hand_made_features_tell_apart_what_no_line_does() -> None:
     assert torch.equal(head.directions, ClassesHead(5).directions)  # a model that was saved meets the same waves
 
 
+def test_a_picture_that_looks_elsewhere_is_brought_back_and_one_that_does_not_is_left_alone() -> None:
+    torch.manual_seed(0)
+    kinds = torch.tensor([0, 1] * 300)
+    x = torch.randn(600, 3 + N_FEATURES) * 0.3 + kinds[:, None]
+    head = ClassesHead(3)
+    solved = head.remembering(head.solve(x, kinds, 2), x)
+    more_of_one = x[(kinds == 1) | (torch.arange(600) < 200)]
+    assert head.aligned(solved, more_of_one) is solved
+    elsewhere = x + 2 * torch.rand(3 + N_FEATURES)
+    lost, found = (
+        (head.at(elsewhere, s).argmax(1) == kinds).float().mean() for s in (solved, head.aligned(solved, elsewhere))
+    )
+    assert lost < 0.8 and found > 0.95
+    assert head.aligned(head.solve(x, kinds, 2), elsewhere).usual is None
+
+
+def test_a_head_keeps_what_painted_pictures_look_like_and_older_ones_load_without() -> None:
+    x, y = torch.randn(50, 3 + N_FEATURES), torch.arange(50) % 2
+    head, again = ClassesHead(3, 2), ClassesHead(3, 2)
+    head.fill(head.remembering(head.solve(x, y, 2), x))
+    state = head.state_dict()
+    again.load_state_dict(state)
+    assert again.solved.usual is not None and torch.equal(again.solved.usual.scores, head.usual_scores)
+    older = ClassesHead(3, 2)
+    older.load_state_dict({k: v for k, v in state.items() if "usual" not in k})
+    assert older.solved.usual is None
+    assert torch.equal(older.at(x, older.aligned(older.solved, x + 9)), older.at(x, older.solved))
+
+
 def test_an_untrained_image_head_returns_its_input_enlarged() -> None:
     x = torch.rand(1, 1, 8, 8)
     looks = [spanning([torch.rand(1, 4, 8, 8)], whole(x)), spanning([torch.rand(1, 4, 2, 2)], whole(x))]

@@ -16,6 +16,7 @@ from napari_fewshot.engine import predict
 from napari_fewshot.engine.blend import Blend
 from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.heads import classes
 from napari_fewshot.engine.listen import Silent, StopRequested
 from napari_fewshot.engine.predict import predict_plane
 
@@ -40,6 +41,21 @@ def test_segmentation_is_the_same_in_tiles(segmenter: Generator, superalloy: Sam
     assert sure is not None and sure_tiled is not None
     assert np.mean(whole != tiled) < 1e-3
     assert np.abs(sure - sure_tiled).max() < 1e-3
+
+
+def test_another_exposure_is_segmented_as_well_in_one_tile_and_in_many(
+    segmenter: Generator, superalloy: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, truth = superalloy
+    tuned = fine_tune_segment(segmenter, painting_of([image], [simulate_strokes(truth, 6)]), Budget(steps=0))
+    dark = ((image / 255.0) ** 6).astype(np.float32)  # further from the painted one than anything in training
+    painted, _ = predict_plane(tuned, image)
+    whole, _ = predict_plane(tuned, dark)
+    tiled, _ = predict_plane(tuned, dark, tile_px=256)
+    monkeypatch.setattr(classes, "UNLIKE", np.inf)
+    lost, _ = predict_plane(tuned, dark)
+    assert np.mean(lost == painted) < 0.7
+    assert np.mean(whole == painted) > 0.8 and np.mean(tiled == painted) > 0.8
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int16", "float16", "float32", "float64"])

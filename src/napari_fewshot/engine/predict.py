@@ -18,6 +18,7 @@ from napari_fewshot.core.tiles import Box, Tile, plan_tiles
 from napari_fewshot.engine.blend import SMALLEST_PX as SMALLEST_BLENDED_PX
 from napari_fewshot.engine.blend import Blend
 from napari_fewshot.engine.device import as_memory_error, choose_tile_px
+from napari_fewshot.engine.fitting import FittingHead
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.image import enlarge
@@ -169,9 +170,10 @@ def _classes(
     values = np.empty(plane.shape, np.min_scalar_type(int(numbers.max())))
     sure = np.empty(plane.shape, np.float32) if confidence else None
     offsets = offsets_of(generator)
+    fitting = FittingHead(generator, plane, intensity, tile_px)
 
     def work(tile: Tile) -> None:
-        logits = run(generator, intensity.to_unit(plane[tile.outer]), tile.keep()) + offsets  # (K, y, x)
+        logits = fitting.logits(tile) + offsets  # (K, y, x)
         values[tile.inner] = numbers[logits.argmax(0).cpu().numpy()]
         if sure is not None:
             sure[tile.inner] = logits.softmax(0).amax(0).float().cpu().numpy()

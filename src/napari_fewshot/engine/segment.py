@@ -121,7 +121,7 @@ class OnStrokes:
         scale = float(solver.log_temperature.exp())
         with torch.no_grad():
             factor = calibrating_factor(learn, judged, pixels, partial(solver.at, solved=head.solved), scale)
-            solved = head.solved.times(factor)
+            solved = solver.remembering(head.solved, pixels).times(factor)
         return replace(head, solved=solved, offsets=self._offsets(module, solved.weight, head.strength))
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,25 @@ from napari_fewshot.engine.look import FeatureMap, Look, halved, spread_sum, zon
 N_WAVES = 256
 WAVE_SCALE = 0.35  # of their frequencies, per standard deviation of a feature over the painted pixels
 WAVE_RIDGE = 1e-3  # as a share of the waves' variance
+UNLIKE = 0.5  # mean shift of features, in their standard deviations, from which on a picture is brought back
 CHUNK_PX = 2**11  # pixels whose waves are held at a time: 2 MiB, which stay in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """What the painted pictures look like, in features; by it one sees whether another looks unlike them.
+
+    Parameters
+    ----------
+    mean, deviation : Tensor
+        (D + H,) of features over painted pictures.
+    scores : Tensor
+        (K,) the mean scores there.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    scores: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +48,20 @@ class Solved:
         (K, D) and (K,) of the learned features; with waves (K, D + M).
     centre, spread : Tensor
         (H,) mean and standard deviation of the hand-made features over the painted pixels; empty without waves.
+    usual : Usual or None
+        None where it is not known.
     """
 
     weight: Tensor
     bias: Tensor
     centre: Tensor
     spread: Tensor
+    usual: Usual | None = None
 
     def times(self, factor: float | Tensor) -> Solved:
         """The same with scores so many times as large."""
-        return replace(self, weight=self.weight * factor, bias=self.bias * factor)
+        usual = self.usual and replace(self.usual, scores=self.usual.scores * factor)
+        return replace(self, weight=self.weight * factor, bias=self.bias * factor, usual=usual)
 
 
 class ClassesHead(nn.Module):
@@ -64,6 +87,8 @@ class ClassesHead(nn.Module):
     bias: Tensor
     centre: Tensor
     spread: Tensor
+    usual: Tensor
+    usual_scores: Tensor
     directions: Tensor
     phases: Tensor
 
@@ -76,6 +101,8 @@ class ClassesHead(nn.Module):
         self.register_buffer("bias", torch.zeros(n_classes))
         self.register_buffer("centre", torch.zeros(N_FEATURES))
         self.register_buffer("spread", torch.ones(N_FEATURES))
+        self.register_buffer("usual", torch.zeros(2, n_features + N_FEATURES))
+        self.register_buffer("usual_scores", torch.zeros(n_classes))
         directions, phases = _random_waves(N_WAVES, N_FEATURES)
         self.register_buffer("directions", directions)
         self.register_buffer("phases", phases)
@@ -86,14 +113,20 @@ class ClassesHead(nn.Module):
 
     @property
     def solved(self) -> Solved:
-        return Solved(self.weight, self.bias, self.centre, self.spread)
+        usual = Usual(self.usual[0], self.usual[1], self.usual_scores) if self.usual.any() else None
+        return Solved(self.weight, self.bias, self.centre, self.spread, usual)
 
     def fill(self, solved: Solved | None) -> None:
         """Take over what was solved; None empties the head."""
         if solved is None:
-            self.weight, self.bias = self.weight[:0], self.bias[:0]
+            self.weight, self.bias, self.usual_scores = self.weight[:0], self.bias[:0], self.usual_scores[:0]
+            return
+        self.weight, self.bias, self.centre, self.spread = solved.weight, solved.bias, solved.centre, solved.spread
+        if solved.usual is None:
+            self.usual, self.usual_scores = torch.zeros_like(self.usual), torch.zeros_like(solved.bias)
         else:
-            self.weight, self.bias, self.centre, self.spread = solved.weight, solved.bias, solved.centre, solved.spread
+            self.usual = torch.stack([solved.usual.mean, solved.usual.deviation])
+            self.usual_scores = solved.usual.scores
 
     def solve(self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0) -> Solved:
         """Fit on painted pixels.
@@ -128,6 +161,28 @@ class ClassesHead(nn.Module):
             scores = scores + waves @ solved.weight[:, self.n_features :].T
         return scores
 
+    def remembering(self, solved: Solved, x: Tensor) -> Solved:
+        """The same, knowing what painted pictures look like by (N, D + H) features of their pixels."""
+        return replace(solved, usual=Usual(x.mean(0), x.std(0).clamp(min=1e-6), self.at(x, solved).mean(0)))
+
+    def aligned(self, solved: Solved, x: Tensor) -> Solved:
+        """Bring a head to a picture that looks unlike the painted ones, by (N, D + H) features of its pixels.
+
+        Another exposure, detector or thickness moves all features a little, and classes fall to the wrong side. As in
+        the adaptation of normalisation layers to another domain (Li et al. 2016, "Revisiting batch normalization for
+        practical domain adaptation", arXiv 1603.04779), what moved is moved back: hand-made features to the mean of the painted
+        pictures, scores to their mean there. A picture that looks like them is left alone: it may well show more of
+        one class.
+        """
+        if solved.usual is None:
+            return solved
+        shift = x.mean(0) - solved.usual.mean
+        squared = (shift / solved.usual.deviation) ** 2
+        if (squared[: self.n_features].mean() + squared[self.n_features :].mean()) / 2 <= UNLIKE**2:
+            return solved
+        moved = replace(solved, centre=solved.centre + shift[self.n_features :])
+        return replace(moved, bias=moved.bias + solved.usual.scores - self.at(x, moved).mean(0))
+
     def scores(self, looks: Sequence[Look], box: Box, solved: Solved) -> Tensor:
         """Looks at a tile, hand-made features last if there are any -> logits (B, K, Y, X) of a box of it.
 
@@ -147,6 +202,12 @@ class ClassesHead(nn.Module):
             parts.append(self._scores_of_waves(looks[-1], box, solved))
         total = spread_sum(parts, box)
         return (total + solved.bias[:, None, None].to(total.dtype)) * self.log_temperature.exp()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *how: Any) -> None:
+        """What the painted pictures look like is not known of models from before it was kept."""
+        for name in {"usual", "usual_scores"} & self._buffers.keys():
+            state_dict.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *how)
 
     def forward(self, looks: Sequence[Look], box: Box) -> Tensor:
         """Logits of the fitted head, (B, K, Y, X)."""
