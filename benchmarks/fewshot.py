@@ -59,7 +59,7 @@ class Recorded(OnStrokes):
         self.segment_view(module, View((), (0, 0), plane.image, plane.intensity, plane.key), head)
         seconds = time.perf_counter() - self.began
         kept = copy.deepcopy(module)
-        solver_of(kept).fill(head.solved)
+        solver_of(kept).fill(self.calibrate(module).solved)
         self.versions.append((seconds, Generator(self.card, kept)))
 
 
