@@ -276,6 +276,15 @@ def without_training(bench: Bench, labels: Any, seconds: float, seed: int, n_pre
     return {"gaps_ms": stalls.end(), "dabs": hand.n}
 
 
+def only_painting(bench: Bench, labels: Any, seconds: float, seed: int) -> dict[str, Any]:
+    """Nothing trains and no layer is given: what painting alone costs this viewer on this machine."""
+    hand, stalls = Hand(labels, seed), Stalls()
+    hand.start()
+    pass_time(seconds)
+    hand.stop()
+    return {"gaps_ms": stalls.end(), "dabs": hand.n}
+
+
 def in_thread(bench: Bench, labels: Any, seconds: float, seed: int) -> dict[str, Any]:
     """The same training in a thread of the viewer's process, as most plugins run it."""
     import torch
@@ -362,7 +371,8 @@ def main() -> None:
         training.append(while_training(bench, labels, args.seconds, 2 * n))
         idle.append(without_training(bench, labels, args.seconds, 2 * n + 1, training[-1]["n_previews"]))
     result["training"], result["no_training"] = summed_up(training), summed_up(idle)
-    result["thread"] = summed_up([in_thread(bench, labels, args.seconds, 2 * args.painting_rounds)])
+    result["painting"] = summed_up([only_painting(bench, labels, args.seconds, 2 * args.painting_rounds)])
+    result["thread"] = summed_up([in_thread(bench, labels, args.seconds, 2 * args.painting_rounds + 1)])
     show(result)
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
@@ -371,7 +381,7 @@ def main() -> None:
 
 def show(result: dict[str, Any]) -> None:
     training, idle, thread = result["training"], result["no_training"], result["thread"]
-    phases = {"training": training, "no training": idle, "thread_worker": thread}
+    phases = {"training": training, "given layers": idle, "painting alone": result["painting"], "thread_worker": thread}
     print(
         f"dock opens in {result['dock_opens_s']:.2f} s; torch in the viewer's process: {result['torch_in_gui_process']}"
     )
@@ -386,7 +396,7 @@ def show(result: dict[str, Any]) -> None:
             f"longest {stalls['longest_ms']:.0f} ms ({phase['dabs']} dabs)"
         )
     longest = training["stalls"]["longest_ms"] / idle["stalls"]["longest_ms"]
-    print(f"longest stall, training over no training: {longest:.2f}")
+    print(f"longest stall, training over given layers: {longest:.2f}")
     ratio = training["steps_per_s"] / max(1e-9, thread["steps_per_s"])
     print(
         f"steps per second while painting: {training['steps_per_s']:.2f}, in a thread {thread['steps_per_s']:.2f}, ratio {ratio:.2f}"

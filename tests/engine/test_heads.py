@@ -92,6 +92,7 @@ def test_a_picture_that_looks_elsewhere_is_brought_back_and_one_that_does_not_is
     solved = head.remembering(head.solve(x, kinds, 2), x)
     more_of_one = x[(kinds == 1) | (torch.arange(600) < 200)]
     assert head.aligned(solved, more_of_one) is solved
+    assert head.aligned(solved, 3 + 0.3 * x) is solved  # hardly anything in it
     elsewhere = x + 2 * torch.rand(3 + N_FEATURES)
     lost, found = (
         (head.at(elsewhere, s).argmax(1) == kinds).float().mean() for s in (solved, head.aligned(solved, elsewhere))

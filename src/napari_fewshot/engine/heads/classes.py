@@ -18,6 +18,7 @@ N_WAVES = 256
 WAVE_SCALE = 0.35  # of their frequencies, per standard deviation of a feature over the painted pixels
 WAVE_RIDGE = 1e-3  # as a share of the waves' variance
 UNLIKE = 0.5  # mean shift of features, in their standard deviations, from which on a picture is brought back
+EMPTY = 0.5  # of the usual standard deviations: a picture with less in it is not, as it may lack whole classes
 CHUNK_PX = 2**11  # pixels whose waves are held at a time: 2 MiB, which stay in the cache
 
 
@@ -171,14 +172,16 @@ class ClassesHead(nn.Module):
         Another exposure, detector or thickness moves all features a little, and classes fall to the wrong side. As in
         the adaptation of normalisation layers to another domain (Li et al. 2016, "Revisiting batch normalization for
         practical domain adaptation", arXiv 1603.04779), what moved is moved back: hand-made features to the mean of the painted
-        pictures, scores to their mean there. A picture that looks like them is left alone: it may well show more of
-        one class.
+        pictures, scores to their mean there. A picture that looks like them is left alone, since it may well show more
+        of one class, and so is an empty one.
         """
         if solved.usual is None:
             return solved
         shift = x.mean(0) - solved.usual.mean
-        squared = (shift / solved.usual.deviation) ** 2
-        if (squared[: self.n_features].mean() + squared[self.n_features :].mean()) / 2 <= UNLIKE**2:
+        kinds = slice(None, self.n_features), slice(self.n_features, None)
+        unlike = [((shift / solved.usual.deviation)[k] ** 2).mean() for k in kinds]
+        contrast = [(x.std(0) / solved.usual.deviation)[k].median() for k in kinds]
+        if sum(unlike) / 2 <= UNLIKE**2 or min(contrast) < EMPTY:
             return solved
         moved = replace(solved, centre=solved.centre + shift[self.n_features :])
         return replace(moved, bias=moved.bias + solved.usual.scores - self.at(x, moved).mean(0))
