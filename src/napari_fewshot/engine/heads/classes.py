@@ -120,14 +120,14 @@ class ClassesHead(nn.Module):
     def fill(self, solved: Solved | None) -> None:
         """Take over what was solved; None empties the head."""
         if solved is None:
-            self.weight, self.bias, self.usual_scores = self.weight[:0], self.bias[:0], self.usual_scores[:0]
-            return
-        self.weight, self.bias, self.centre, self.spread = solved.weight, solved.bias, solved.centre, solved.spread
-        if solved.usual is None:
-            self.usual, self.usual_scores = torch.zeros_like(self.usual), torch.zeros_like(solved.bias)
+            self.weight, self.bias, usual = self.weight[:0], self.bias[:0], None
         else:
-            self.usual = torch.stack([solved.usual.mean, solved.usual.deviation])
-            self.usual_scores = solved.usual.scores
+            self.weight, self.bias, self.centre, self.spread = solved.weight, solved.bias, solved.centre, solved.spread
+            usual = solved.usual
+        if usual is None:
+            self.usual, self.usual_scores = torch.zeros_like(self.usual), torch.zeros_like(self.bias)
+        else:
+            self.usual, self.usual_scores = torch.stack([usual.mean, usual.deviation]), usual.scores
 
     def solve(self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0) -> Solved:
         """Fit on painted pixels.
