@@ -73,9 +73,9 @@ def test_a_cancelled_question_changes_nothing(dock, wait, choose, moves, files):
 
 
 def test_a_file_is_found_by_its_button(dock, monkeypatch, files):
-    from qtpy.QtWidgets import QAbstractButton, QFileDialog
+    from qtpy.QtWidgets import QAbstractButton
 
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args, **how: (str(files["cert"]), ""))
     dialog = dock.findChild(RemoteDialog)
+    monkeypatch.setattr(dialog.files["cert"], "_show_file_dialog", lambda *args, **how: str(files["cert"]))
     dialog.findChild(QAbstractButton, "browse_cert").click()
     assert dialog.files["cert"].value == files["cert"]
