@@ -61,7 +61,7 @@ VARIANTS = (
 
 
 class Ablated(OnStrokes):
-    """Our fine-tuning with some terms of its loss left out, which remembers the weights it score last."""
+    """Our fine-tuning with some terms of its loss left out, which remembers the weights it scored last."""
 
     def __init__(self, generator: Generator, painting: Painting, without: tuple[str, ...]) -> None:
         super().__init__(copy.deepcopy(generator.network), painting, 0, FeatureCache())
