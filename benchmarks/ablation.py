@@ -82,7 +82,7 @@ def trained(variant: Variant, generator: Generator, painting: Painting, steps: i
     kept = fit(objective, schedule, SILENT, np.random.default_rng(0)).module
     card = fitted_card(generator, painting)
     for name, module in (("last", objective.last), ("kept", kept)):
-        solver_of(module).fill(objective.solve(module).solved)
+        solver_of(module).fill(objective.calibrate(module).solved)
         yield name, segmenting(Generator(card, module))
 
 
