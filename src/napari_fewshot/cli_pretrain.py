@@ -28,6 +28,7 @@ def pretrain(
     labelled: Files | None = None,
     leave_out: str = "",
     pretexts: str = "restore,episodic",
+    models: str = "",
     start: Path | None = None,
     resume: Path | None = None,
     seconds: float = 3600.0,
@@ -62,6 +63,8 @@ def pretrain(
     pretexts
         Any of restore (makes the four restoration models), episodic, inpaint, hybrid and contrast (make em-segment),
         with commas, each with its weight after a colon if it is not 1: restore,inpaint:0.5,episodic,contrast:0.1
+    models
+        Restoration models to make, with commas; all four when empty. One alone gets more steps, and the backbone to itself.
     start
         Folder of model folders of an earlier pretraining to begin with.
     resume
@@ -140,6 +143,7 @@ def pretrain(
             planes + ("; label maps of " + ", ".join(s.name for s in sets) if sets else ""),
             " ".join(["napari-fewshot", *sys.argv[1:]]),
             licence,
+            *([tuple(name.strip() for name in models.split(","))] if models else ()),
         )
         before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}  # a cluster sends SIGTERM first
         try:

@@ -50,6 +50,13 @@ def test_every_embedded_model_comes_out_and_works(tmp_path: Path, superalloy: Sa
     assert not [*tmp_path.glob("checkpoint*")]
 
 
+def test_one_restoration_alone_is_made_when_asked_for(tmp_path: Path, superalloy: Sample) -> None:
+    wanted = recipe(superalloy, device="cpu", pretexts={"restore": 1.0}, restorations=("em-denoise",), steps=2)
+    assert [c.name for c in pretrain(wanted, tmp_path)] == ["em-denoise"]
+    earlier = (read_model(tmp_path / "em-denoise"),)
+    assert pretrain(replace(wanted, start=earlier), tmp_path / "more")[0].steps == 4
+
+
 def test_the_embedded_models_are_those_of_the_usual_network(tmp_path: Path, superalloy: Sample) -> None:
     """The names and shapes in the files stay what they are in the shipped ones."""
     usual = Recipe((Picture(superalloy[0], "YX"),)).net
@@ -183,6 +190,7 @@ def stand_in_the_way(folder: Path) -> None:
         ({"pretexts": {"juggle": 1.0}}, None, ModelError, "no pretext 'juggle'"),
         ({"pretexts": {"inpaint": 0.0}}, None, ModelError, "larger than 0"),
         ({"batch": 0}, None, ModelError, "is empty"),
+        ({"restorations": ("em-juggle",)}, None, ModelError, "choose any of them"),
         ({"net": {"name": "perceptron"}}, None, ModelError, "known are"),
         ({}, fill, StorageError, "exists already"),
         ({}, stand_in_the_way, StorageError, "choose another folder"),

@@ -74,6 +74,8 @@ class Recipe:
         Folder for TensorBoard.
     data, command, licence : str
         For the cards.
+    restorations : tuple of str
+        The models that ``restore`` makes; fewer get more steps each, and the backbone to themselves.
     """
 
     pictures: tuple[Picture, ...]
@@ -94,12 +96,13 @@ class Recipe:
     data: str = ""
     command: str = ""
     licence: str = "BSD-3-Clause"
+    restorations: tuple[str, ...] = tuple(MODELS)
 
     @property
     def models(self) -> list[str]:
         """The model folders that come of it."""
         return [
-            *(MODELS if "restore" in self.pretexts else ()),
+            *(self.restorations if "restore" in self.pretexts else ()),
             *([SEGMENT] if set(self.pretexts) != {"restore"} else ()),
         ]
 
@@ -164,6 +167,10 @@ def _check(recipe: Recipe, out: Path) -> None:
     unknown = set(recipe.pretexts) - PRETEXTS.keys()
     if unknown or not recipe.pretexts:
         raise ModelError(f"there is no pretext {', '.join(sorted(unknown))!r}: choose from {', '.join(PRETEXTS)}")
+    if not recipe.restorations or set(recipe.restorations) - MODELS.keys():
+        raise ModelError(
+            f"'restore' makes {', '.join(MODELS)}: choose any of them, not {', '.join(recipe.restorations)!r}"
+        )
     if recipe.batch < 1:
         raise ModelError(f"a batch of {recipe.batch} is empty: choose 1 or more")
     if not all(weight > 0 for weight in recipe.pretexts.values()):
@@ -181,7 +188,11 @@ def _pretexts(recipe: Recipe, device: str, crew: Crew) -> dict[Pretext, float]:
     made: dict[Pretext, float] = {}
     for name, weight in recipe.pretexts.items():
         is_gan = name == Restore.name
-        pretext = Restore(device, adversarial=recipe.adversarial, crew=crew) if is_gan else PRETEXTS[name](device)
+        pretext = (
+            Restore(device, adversarial=recipe.adversarial, crew=crew, models=recipe.restorations)
+            if is_gan
+            else PRETEXTS[name](device)
+        )
         pretext.batch *= recipe.batch
         made[pretext] = weight
     return made
@@ -194,6 +205,7 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
         "pretexts": dict(recipe.pretexts),
         "seed": recipe.seed,
         "adversarial": recipe.adversarial,
+        "restorations": list(recipe.restorations),
         "batch": recipe.batch,
         "pictures": [f"{p.name} {p.shape}" for p in recipe.pictures],
         "labelled": [s.name for s in recipe.labelled],
@@ -229,7 +241,7 @@ def _head_of(module: Shared, model: str) -> nn.Module | None:
     if model == SEGMENT:
         hybrid = parts.get("hybrid")
         return parts.get("episodic") or (hybrid["classes"] if hybrid is not None else None)
-    return parts["restore"][model] if "restore" in parts else None
+    return parts["restore"][model] if "restore" in parts and model in parts["restore"] else None
 
 
 def _save(

@@ -7,9 +7,9 @@ from napari_fewshot.tasks.task import Task
 
 
 def corrupt(clean: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(Y, X) clean -> (noisy and at times a little out of focus, clean)."""
+    """(Y, X) clean -> (noisy, noiseless), at times a little out of focus: a denoiser does not sharpen."""
     seen = blur(clean, rng.uniform(0.2, 0.7), rng) if rng.random() < 0.3 else clean
-    return add_noise(seen, rng), clean
+    return add_noise(seen, rng), seen
 
 
 DENOISE = Task(

@@ -48,26 +48,31 @@ class Restore(Pretext):
         Patches per step, times the factor of a super-resolution, whose inputs are smaller.
     adversarial : float
         Weight of the LSGAN term beside 100 L1; 0 leaves the discriminator out.
+    models : sequence of str
+        Which restoration models are made; fewer get more steps each, and the backbone to themselves.
     """
 
     name = "restore"
     material = "spoiled"
 
-    def __init__(self, device: str = "cpu", batch: int = 4, adversarial: float = 1.0, crew: Crew = ALONE) -> None:
+    def __init__(
+        self, device: str = "cpu", batch: int = 4, adversarial: float = 1.0, crew: Crew = ALONE, models: Sequence[str] = ()
+    ) -> None:  # fmt: skip
         self.device, self.batch, self.adversarial, self.crew = device, batch, adversarial, crew
+        self.tasks = {model: MODELS[model] for model in models or MODELS}
         self.judge = place(PatchDiscriminator(), device)
         self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.shown: tuple[Tensor, Tensor, Tensor] | None = None
 
     def parts(self, widths: tuple[int, ...]) -> nn.Module:
-        return nn.ModuleDict({m: ImageHead(widths[0], len(t.zooms), t.models[m]) for m, t in MODELS.items()})
+        return nn.ModuleDict({m: ImageHead(widths[0], len(t.zooms), t.models[m]) for m, t in self.tasks.items()})
 
     def draw(self, sources: Sources, step: int, rng: Rng) -> Spoiled:
-        model = list(MODELS)[step % len(MODELS)]
-        return draw_spoiled(model, sources.patches, self.batch * MODELS[model].models[model], rng)
+        model = list(self.tasks)[step % len(self.tasks)]
+        return draw_spoiled(model, sources.patches, self.batch * self.tasks[model].models[model], rng)
 
     def judged_on(self, held_out: Sources, rng: Rng) -> list[Spoiled]:
-        return [draw_spoiled(model, held_out.patches, N_JUDGED, rng, drawn=0.0) for model in MODELS]
+        return [draw_spoiled(model, held_out.patches, N_JUDGED, rng, drawn=0.0) for model in self.tasks]
 
     def losses(self, shared: Shared, drawn: Spoiled) -> dict[str, Tensor]:
         given, answer, wanted = self._answer(shared, drawn)
