@@ -122,3 +122,13 @@ def test_a_renamed_version_stays_or_does_not_become_the_current_model(panel, doc
     dock.versions.select("mine-1")
     dock.versions.rename.click()
     assert dock.data.model_name == ("my best" if is_current else "mine-2")
+
+
+def test_the_history_of_a_version_is_drawn_over_its_steps(qtbot):
+    from napari_fewshot.ui.docks.loss_plot import LossPlot
+
+    plot = LossPlot()
+    qtbot.addWidget(plot)
+    plot.show_history((3.0, 2.0, 1.0), 300)
+    drawn = plot.getPlotItem().listDataItems()[0]
+    assert list(drawn.xData) == [100, 200, 300] and list(drawn.yData) == [3.0, 2.0, 1.0]

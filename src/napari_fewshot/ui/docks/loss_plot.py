@@ -39,10 +39,12 @@ class LossPlot(Plot):
         self._steps, self._losses = [], []
         self._draw()
 
-    def show_history(self, losses: tuple[float, ...]) -> None:
-        """Draw a whole history at once."""
+    def show_history(self, losses: tuple[float, ...], steps: int) -> None:
+        """Draw a whole history at once: means of equal parts of so many steps."""
         stride = max(1, len(losses) // MAXIMUM_POINTS)
-        self._steps, self._losses = list(range(1, len(losses) + 1, stride)), list(losses[::stride])
+        each = max(1, steps // max(1, len(losses)))
+        self._steps = [each * (i + 1) for i in range(0, len(losses), stride)]
+        self._losses = list(losses[::stride])
         self._draw()
 
     def add(self, step: int, loss: float) -> None:

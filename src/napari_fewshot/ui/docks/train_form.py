@@ -115,7 +115,7 @@ class TrainForm(QWidget):
 
     def show_card(self, card: ModelCard) -> None:
         """The history of a version that is there."""
-        self.plot.show_history(card.losses)
+        self.plot.show_history(card.losses, card.steps)
 
     def _show_share(self, share: float, text: str) -> None:
         """Without Qt's animation of a job without an end, and painted with the next frame, not at once.
