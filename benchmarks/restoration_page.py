@@ -33,7 +33,21 @@ def report(rows: Rows) -> str:
         for value, digits in (("coverage of 90 %", 3), ("correlation", 2), ("within", 3), ("structure", 3), ("mean shift %", 3)):  # fmt: skip
             known = [r for r in trust if value in r]
             out += [f"### {value}", "", table(known, "set", value, digits), ""] if known else []
+        out += pooled([r for r in trust if "moments" in r])
     return "\n".join(out) + "\n"
+
+
+def pooled(rows: Rows) -> list[str]:
+    """Correlation of predicted and true error over the pixels of all images of a set: between images counts too."""
+    if not rows:
+        return []
+    out = ["### correlation over all images of a set", "", "| set | correlation |", "| --- | ---: |"]
+    for name in (*sorted({r["set"] for r in rows}), "**all sets**"):
+        sigma, error, sigma2, error2, both = np.mean(
+            [r["moments"] for r in rows if name in (r["set"], "**all sets**")], 0
+        )
+        out.append(f"| {name} | {(both - sigma * error) / np.sqrt((sigma2 - sigma**2) * (error2 - error**2)):.2f} |")
+    return [*out, ""]
 
 
 def table(rows: Rows, by: str, value: str, digits: int) -> str:
