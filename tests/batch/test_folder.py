@@ -186,3 +186,36 @@ def test_a_mistake_in_predict_shows_its_traceback(folder, tmp_path, work):
     with pytest.raises(ZeroDivisionError):
         apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, predict=wrong))
     assert [*(tmp_path / "out").glob("*")] == []
+
+
+def test_a_plane_without_a_finite_pixel_stays_empty_and_is_named(tmp_path, work):
+    stack = np.random.default_rng(0).random((4, 40, 50), np.float32)
+    stack[[0, 3]] = np.nan
+    tifffile.imwrite(tmp_path / "rim.tif", stack, photometric="minisblack")
+    events = []
+    apply_to_file(tmp_path / "rim.tif", tmp_path / "out.tif", replace(work, on_event=events.append))
+    result = tifffile.imread(tmp_path / "out.tif")
+    assert np.isnan(result[[0, 3]]).all() and np.isfinite(result[1:3]).all()
+    assert ["(0,)" in e.message or "(3,)" in e.message for e in events] == [True, True]
+    tifffile.imwrite(tmp_path / "void.tif", stack[[0, 3]], photometric="minisblack")
+    with pytest.raises(PictureError, match="no finite pixel"):
+        apply_to_file(tmp_path / "void.tif", tmp_path / "void-out.tif", work)
+
+
+def test_names_that_lead_to_one_result_are_kept_apart(tmp_path):
+    for name in ("a.tif", "a.png", "a.png.tif"):
+        (tmp_path / name).touch()
+    assert len({step.result for step in plan_folder(tmp_path, tmp_path / "out")}) == 3
+
+
+def test_a_result_without_its_card_is_made_again(folder, tmp_path, work, monkeypatch):
+    def full(self, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("napari_fewshot.batch.sidecar.Provenance.write_beside", full)
+        with pytest.raises(StorageError, match="No space"):
+            apply_to_file(folder / "a.tif", tmp_path / "a.tif", work)
+    assert not (tmp_path / "a.tif").exists()
+    apply_to_file(folder / "a.tif", tmp_path / "a.tif", work)
+    assert (tmp_path / "a.tif.json").exists()

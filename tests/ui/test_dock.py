@@ -1,10 +1,14 @@
 """The main job with real clicks, a real viewer and a real worker: paint, fine-tune, stop, apply, go back."""
 
+import json
+
 import numpy as np
 import pytest
+import tifffile
 
-from napari_fewshot.ui.classes import classes_of
-from napari_fewshot.ui.results import METADATA
+from napari_fewshot.ui.classes import classes_of, has_classes, name_classes
+from napari_fewshot.ui.folder import How
+from napari_fewshot.ui.results import METADATA, default_class
 
 
 def result_of(viewer, name):
@@ -246,13 +250,57 @@ def test_a_folder_run_can_be_stopped_and_nothing_else_started_meanwhile(dock, cl
     assert dock.train.stop.isEnabled()
     assert not dock.apply.apply.isEnabled() and not dock.train.fine_tune.isEnabled()
     work = dock._apply_desk.folder.work
-    dock._apply_desk.folder.start("em-denoise", source, target)
+    dock._apply_desk.folder.start(How(dock._bridge.models.card("em-denoise")), source, target)
     assert dock._apply_desk.folder.work is work and "already" in dock.status.text()
     wait(lambda: any(target.glob("*.tif")))
     clicks("stop")
     wait(lambda: dock.apply.apply.isEnabled())
     assert dock.status.text().lower().startswith("stopped") and len(list(target.glob("*.tif"))) < 26
     assert not dock._bridge.is_busy and not dock.train.stop.isEnabled()
+
+
+def test_a_folder_is_restored_as_strongly_as_a_layer(dock, viewer, clicks, wait, folders, blobs):
+    _, target = folders(1)
+    dock.trust.strength.setValue(dock.trust.strength.maximum())
+    dock.apply.confidence.setChecked(True)
+    clicks("apply")
+    wait(lambda: (target / "a.tif").exists() and not dock._bridge.is_busy)
+    told = json.loads((target / "a.tif.json").read_text())["parameters"]
+    assert told["restoring"]["strength"] == 2.0 and not told["restoring"]["uncertainty"]
+    viewer.add_image(blobs[0], name="blobs")
+    dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("layer"))
+    dock.apply.confidence.setChecked(False)
+    clicks("apply")
+    wait(lambda: not dock._apply_desk.is_running)
+    np.testing.assert_array_equal(tifffile.imread(target / "a.tif"), viewer.layers["blobs em-denoise"].data)
+
+
+def test_a_worker_that_failed_is_tried_anew_for_a_folder(dock, clicks, wait, folders):
+    _, target = folders(1)
+    bridge = dock._bridge
+    moved = []
+    bridge.use_device = lambda *where: moved.append(where) or bridge._set_state("ready")
+    bridge._set_state("failed: no route to host")
+    clicks("apply")
+    wait(lambda: (target / "a.tif").exists() and not bridge.is_busy)
+    assert moved == [(bridge.device, None)]
+
+
+def test_a_result_can_be_corrected_as_strokes(dock, viewer, clicks, wait, paint, blobs):
+    image, truth = blobs
+    viewer.add_image(image, name="blobs")
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, truth, n=8)
+    dock.train.seconds.setValue(2)
+    clicks("fine_tune")
+    wait(lambda: dock.data.model_name == "em-segment-2")
+    clicks("apply")
+    wait(lambda: not dock._apply_desk.is_running)
+    result = viewer.layers["blobs em-segment-2"]
+    dock.data.labels_layer.layer = result
+    assert [c.name for c in classes_of(result)] == ["background", "object"]
+    name_classes(result, (*classes_of(result), default_class(3)))
+    assert result.metadata[METADATA]["model"]["name"] == "em-segment-2" and has_classes(result)
 
 
 def test_nothing_of_a_job_is_kept_when_it_has_ended(dock, viewer, clicks, wait, blobs):

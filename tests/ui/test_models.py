@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from napari_fewshot.core.errors import FewshotError, StorageError
+from napari_fewshot.core.errors import FewshotError, ModelError, StorageError
 from napari_fewshot.core.shelf import read_model
-from napari_fewshot.ui.models import Models
+from napari_fewshot.ui.models import Models, NotSavedError
 
 
 @pytest.fixture
@@ -59,3 +59,24 @@ def test_a_model_changed_on_disk_is_read_anew(model_file):
 def test_an_unknown_model_is_named():
     with pytest.raises(FewshotError, match="there is no model 'nobody'"):
         Models().card("nobody")
+
+
+def test_an_unsaved_version_takes_no_name_that_is_taken_or_impossible(full_disk, model_file):
+    models = Models()
+    names = []
+    for _ in range(2):
+        with pytest.raises(NotSavedError) as error:
+            models.save(model_file)
+        names.append(error.value.card.name)
+    for wrong in (names[1], "em-denoise", "bad/name"):
+        with pytest.raises(ModelError):
+            models.rename(names[0], wrong)
+    assert [c.name for c in models.cards() if models.is_unsaved(c.name)] == names
+
+
+def test_a_model_that_is_gone_is_not_known(model_file):
+    models = Models()
+    models.save(model_file)
+    assert models.known("toy") is not None
+    models.delete("toy")
+    assert models.known("toy") is None

@@ -93,10 +93,11 @@ def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
         raise PictureError(
             f"there is no picture in {source}: choose a folder with TIFF, OME-Zarr, EM, PNG or JPEG files"
         )
-    stems = [_stem(p) for p in sources]
+    stems, names = [_stem(p) for p in sources], {p.name for p in sources}
     steps = []
     for path, stem in zip(sources, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else path.name  # a.tif and a.png must not share a result
+        is_alone = stems.count(stem) == 1 and stem not in names
+        name = stem if is_alone else path.name  # a.tif and a.png must not share a result, nor a.png and a.png.tif
         result = target / f"{name}{suffix}"
         steps.append(Step(path, result, result.exists()))
     return steps
@@ -144,15 +145,15 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
     part = result.with_name(f".{result.name}.part{result.suffix}")
     with open_picture(source) as opened:
         opened.picture.check_size()
-        planes = _predicted(source, opened, work)
+        planes = _without_gaps(_predicted(source, opened, work), source)
         first = next(planes, None)
         if first is None:
             raise PictureError(f"{source} has no plane (one of its axes is empty): choose another file")
         try:
             result.parent.mkdir(parents=True, exist_ok=True)
             write(part, chain([first], planes), _layout(opened, first, work.card.factor))
-            part.rename(result)
             Provenance.now(source, work.card, time.monotonic() - started, work.parameters).write_beside(result)
+            part.rename(result)  # last: a result that is there is never made again
         except OSError as error:
             raise StorageError(
                 f"cannot write {result} ({error.strerror or error}): free some space or choose another folder"
@@ -175,7 +176,8 @@ def _work_off(step: Step, work: PlaneWork, report: Report) -> Report:
     return replace(report, written=(*report.written, step.result))
 
 
-def _predicted(source: Path, opened: Opened, work: PlaneWork) -> Iterator[np.ndarray]:
+def _predicted(source: Path, opened: Opened, work: PlaneWork) -> Iterator[np.ndarray | None]:
+    """Answers for all planes; None for one without a finite pixel, as at the rim of an aligned stack."""
     for index in opened.picture.plane_indices():
         if work.stopped():
             raise Stop
@@ -183,7 +185,29 @@ def _predicted(source: Path, opened: Opened, work: PlaneWork) -> Iterator[np.nda
             plane = opened.picture.take_plane(index)
         except Exception as error:  # a truncated file shows only when its planes are decoded
             raise unreadable(source, error) from error
-        yield work.predict(plane)
+        if plane.dtype.kind == "f" and not np.isfinite(plane).any():
+            work.on_event(Note("", f"plane {index} of {source.name} has no finite pixel: it stays empty"))
+            yield None
+        else:
+            yield work.predict(plane)
+
+
+def _without_gaps(planes: Iterator[np.ndarray | None], source: Path) -> Iterator[np.ndarray]:
+    """Planes like the others, of NaN or 0, where there is None."""
+    n_before, empty = 0, None
+    for values in planes:
+        if values is None:
+            if empty is None:
+                n_before += 1
+            else:
+                yield empty
+            continue
+        if empty is None:
+            empty = np.full_like(values, np.nan if values.dtype.kind == "f" else 0)
+            yield from [empty] * n_before
+        yield values
+    if n_before and empty is None:
+        raise PictureError(f"{source} has no finite pixel: check how it was exported")
 
 
 def _layout(opened: Opened, first: np.ndarray, factor: int) -> Layout:

@@ -11,6 +11,7 @@ from napari_fewshot.compute.events import Event, Failed, Finished, Lost, PlaneDo
 from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.core.job import Apply, Job
 from napari_fewshot.core.picture import picture_of
+from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
 
 
@@ -25,11 +26,21 @@ class PlaneSender:
         ``Compute.submit``.
     model : ModelFile
         What is applied.
+    restoring : Restoring
+        How it restores.
+    first : ModelFile or None
+        Restores each plane before the model sees it.
     """
 
-    def __init__(self, submit: Callable[[Job], str], model: ModelFile) -> None:
+    def __init__(
+        self,
+        submit: Callable[[Job], str],
+        model: ModelFile,
+        restoring: Restoring = AS_TRAINED,
+        first: ModelFile | None = None,
+    ) -> None:
         self._submit = submit
-        self._model = model
+        self._model, self._restoring, self._first = model, restoring, first
         self._changed = threading.Condition()
         self._planes: dict[str, np.ndarray] = {}
         self._ends: dict[str, Event] = {}
@@ -51,7 +62,9 @@ class PlaneSender:
         ComputeError
             The job failed, was stopped, or its worker was lost.
         """
-        job_id = self._submit(Apply(self._model, picture_of(plane), ((),)))
+        job_id = self._submit(
+            Apply(self._model, picture_of(plane), ((),), restoring=self._restoring, first=self._first)
+        )
         with self._changed:
             self._changed.wait_for(lambda: job_id in self._ends)
             end, values = self._ends[job_id], self._planes.pop(job_id, None)

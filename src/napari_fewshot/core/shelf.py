@@ -166,12 +166,15 @@ class Shelf:
             n += 1
         return f"{stem}-{n}"
 
+    def check_free(self, name: str) -> None:
+        """Raise ModelError when a model has that name, or none can."""
+        if self.free_name(name) != name:
+            raise ModelError(f"there is a model '{name}' already: choose another name")
+
     def rename(self, name: str, new_name: str) -> ModelCard:
         """Give a version of the user another name; its id, by which children know it, stays."""
         source = self._own(name)
-        _check_name(new_name)
-        if self.free_name(new_name) != new_name:
-            raise ModelError(f"there is a model '{new_name}' already: choose another name")
+        self.check_free(new_name)
         model = read_model(source)
         card = model.card.renamed(new_name)
         write_model(replace(model, card=card), self.root / new_name)
@@ -247,8 +250,13 @@ def _card_in(path: Path) -> ModelCard:
     return ModelCard.from_json(path.read_text("utf-8"), str(path)).renamed(path.parent.name)
 
 
+def can_be_name(name: str) -> bool:
+    """Whether a model can be called so, and a folder on every system."""
+    return bool(NAME.fullmatch(name)) and not name.endswith((" ", "."))
+
+
 def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or name.endswith((" ", ".")):
+    if not can_be_name(name):
         raise ModelError(f"'{name}' cannot be a model name: use 1 to 80 letters, digits, spaces or _ . ( ) + -")
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -14,7 +15,7 @@ import torch
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
-from napari_fewshot.core.shelf import ModelFile, write_model
+from napari_fewshot.core.shelf import ModelFile, can_be_name, write_model
 from napari_fewshot.engine.classic import CLASSIC, ClassicNetwork
 from napari_fewshot.engine.device import choose_device, place
 from napari_fewshot.engine.heads.classes import ClassesHead
@@ -80,14 +81,16 @@ class Generator:
         return ModelFile.sealed(self.card, safetensors.torch.save(tensors))
 
     def save(self, folder: str | os.PathLike[str]) -> ModelCard:
-        """Write ``model.safetensors`` and ``card.json``.
+        """Write ``model.safetensors`` and ``card.json``; the model is called as its folder where that can be a name.
 
         Raises
         ------
         StorageError
             The folder exists, or the disk is full or read-only.
         """
-        model = self.to_file()
+        model, name = self.to_file(), Path(folder).name
+        if can_be_name(name):
+            model = replace(model, card=model.card.renamed(name))
         write_model(model, folder)
         self.card = model.card
         return model.card

@@ -76,13 +76,17 @@ class Bridge(QObject):
 
     def submit(self, make_job: Callable[[], Job], title: str, finish: Finish | None = None) -> Work:
         """Run a job; ``make_job`` reads planes and models off the GUI thread. With ``finish`` its model becomes a version."""
-        if self.state.startswith("failed"):
-            self.use_device(self.device, self.remote)
+        self.revive()
         work = self.open_work(title, finish)
         self._off(self._submit, work, make_job)
         if self._is_closed:
             self._finish(work, Stopped(""))
         return work
+
+    def revive(self) -> None:
+        """Start the worker anew where it failed: what is asked for next shall not fail the same way."""
+        if self.state.startswith("failed"):
+            self.use_device(self.device, self.remote)
 
     def submit_for(self, hear: Callable[[Event], None], job: Job) -> str:
         """Hand in a job of open work, from any thread; ``hear`` gets its events, on the compute's thread."""

@@ -24,9 +24,13 @@ CLASSES = "classes"
 
 
 def classes_of(labels: Labels) -> tuple[ClassLabel, ...]:
-    """The classes of a layer: as named here before, else background and object."""
+    """The classes of a layer: as named here before; of a result those of its model; else background and object."""
     known = labels.metadata.get(METADATA, {}).get(CLASSES)
-    return tuple(ClassLabel(**c) for c in known) if known else (default_class(1), default_class(2))
+    if has_classes(labels):
+        return tuple(ClassLabel(**c) for c in known)
+    if known:  # names alone
+        return tuple(ClassLabel(name, default_class(k).color) for k, name in enumerate(known, 1))
+    return default_class(1), default_class(2)
 
 
 def has_classes(labels: Labels) -> bool:
@@ -38,7 +42,7 @@ def has_classes(labels: Labels) -> bool:
 def name_classes(labels: Labels, classes: tuple[ClassLabel, ...]) -> None:
     """Keep the classes with the layer and paint it in their colours."""
     about = {CLASSES: [{"name": c.name, "color": c.color} for c in classes]}
-    labels.metadata = {**labels.metadata, METADATA: about}
+    labels.metadata = {**labels.metadata, METADATA: {**labels.metadata.get(METADATA, {}), **about}}
     selected = labels.selected_label
     labels.colormap = class_colours(classes)
     labels.selected_label = selected

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_fewshot.compute.events import Event, Failed, Finished, Note, Progress, Stopped
+from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.work import Work
+
+ANSWERS_ALONE = "a folder gets the answers alone, without confidence, uncertainty and what was taken away"
+
+
+@dataclass(frozen=True)
+class How:
+    """What is applied to a folder: the model, how it restores, and what restores before it sees an image."""
+
+    card: ModelCard
+    restoring: Restoring = AS_TRAINED
+    first: ModelCard | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the cards beside the results tell of it."""
+        told: dict[str, Any] = {} if self.restoring == AS_TRAINED else {"restoring": asdict(self.restoring)}
+        return told if self.first is None else {**told, "first": {"name": self.first.name, "id": self.first.id}}
 
 
 class FolderRun(QObject):
@@ -35,30 +57,46 @@ class FolderRun(QObject):
     def is_running(self) -> bool:
         return self.work is not None and self.work.is_running
 
-    def start(self, model: str, source: Path, target: Path) -> None:
-        """Apply the model ``model`` to every image in ``source``; results go to ``target``."""
+    def start(self, how: How, source: Path, target: Path, wants_more: bool = False) -> None:
+        """Apply a model to every image in ``source``; answers, and nothing more, go to ``target``."""
         if self.is_running:
             self.said.emit("a folder is being worked on already: stop that first", False)
             return
-        work = self.work = self._bridge.open_work(f"applying {model} to {source.name}")
-        threading.Thread(
-            target=self._run, args=(work, model, source, target), name="fewshot-folder", daemon=True
-        ).start()
+        self._bridge.revive()
+        work = self.work = self._bridge.open_work(f"applying {how.card.name} to {source.name}")
+        if wants_more or how.restoring.background:
+            self.said.emit(ANSWERS_ALONE, False)
+        how = replace(how, restoring=Restoring(how.restoring.strength))
+        self._bridge.call(self._bridge.compute, partial(self._on_worker_there, work, how, source, target))
         self.started.emit(work)
+
+    def _on_worker_there(
+        self, work: Work, how: How, source: Path, target: Path, compute: object, error: Exception | None
+    ) -> None:
+        """The worker is there, or cannot be started."""
+        if error is not None:
+            self._on_thread_done(f"the folder was not begun: the worker is not there ({self._bridge.state})", True)
+            return
+        run = partial(self._run, work, how, source, target)
+        threading.Thread(target=run, name="fewshot-folder", daemon=True).start()
 
     def stop(self) -> None:
         """End after the current plane; files that are complete stay."""
         if self.work is not None:
             self.work.stopping.set()
 
-    def _run(self, work: Work, name: str, source: Path, target: Path) -> None:
+    def _run(self, work: Work, wanted: How, source: Path, target: Path) -> None:
         from napari_fewshot.batch.folder import PlaneWork, apply_to_folder, plan_folder
         from napari_fewshot.batch.through_compute import PlaneSender
 
         try:
-            model: ModelFile = self._bridge.models.read(name)
-            sender = PlaneSender(lambda job: self._bridge.submit_for(sender.on_event, job), model)
-            how = PlaneWork(sender, model.card, work.stopping.is_set, self._heard.emit)
+            read = self._bridge.models.read
+            model: ModelFile = read(wanted.card.name)
+            first = read(wanted.first.name) if wanted.first else None
+            sender = PlaneSender(
+                lambda job: self._bridge.submit_for(sender.on_event, job), model, wanted.restoring, first
+            )
+            how = PlaneWork(sender, model.card, work.stopping.is_set, self._heard.emit, wanted.parameters)
             report = apply_to_folder(plan_folder(source, target), how)
         except FewshotError as error:
             self._done.emit(str(error), True)

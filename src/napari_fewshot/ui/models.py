@@ -57,6 +57,13 @@ class Models:
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"cannot read {path} ({error}): choose another model") from None
 
+    def known(self, name: str) -> ModelCard | None:
+        """The card of a model; None when it is gone or damaged, of which is told when it is used."""
+        try:
+            return self.card(name)
+        except ModelError:
+            return None
+
     def is_unsaved(self, name: str) -> bool:
         return name in self._unsaved
 
@@ -101,9 +108,19 @@ class Models:
             return card
 
     def rename(self, name: str, new_name: str) -> ModelCard:
+        """Rename a version.
+
+        Raises
+        ------
+        ModelError
+            The new name is taken, or cannot be that of a folder.
+        """
         with self._lock:
+            if new_name in self._unsaved:
+                raise ModelError(f"there is a model '{new_name}' already: choose another name")
             if not self.is_unsaved(name):
                 return self.shelf.rename(name, new_name)
+            self.shelf.check_free(new_name)
             model = self._unsaved.pop(name)
             self._unsaved[new_name] = replace(model, card=model.card.renamed(new_name))
             return self._unsaved[new_name].card

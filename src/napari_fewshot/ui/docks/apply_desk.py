@@ -10,14 +10,15 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.errors import FewshotError, PictureError
+from napari_fewshot.core.restoring import AS_TRAINED
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.applying import FOLDER, SLICE, Applier, check_model, layers_of_scope
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.classes import classes_of
 from napari_fewshot.ui.docks.apply_form import ApplyForm
 from napari_fewshot.ui.docks.objects_form import ObjectsForm
-from napari_fewshot.ui.folder import FolderRun
+from napari_fewshot.ui.folder import FolderRun, How
 from napari_fewshot.ui.results import METADATA
 from napari_fewshot.ui.scene import Params
 
@@ -57,7 +58,7 @@ class ApplyDesk(QObject):
     def show_classes(self, *what: object) -> None:
         """Offer as objects what the current model answers, or will answer when it has learned from the strokes."""
         params = self._read()
-        card = self._bridge.models.card(params.model) if params.model else None
+        card = self._bridge.models.known(params.model) if params.model else None
         if card is not None and card.classes:
             self._objects.show_classes({k: card.classes[k - 1].name for k in card.class_numbers})
         elif params.labels is not None:
@@ -70,22 +71,34 @@ class ApplyDesk(QObject):
             card = self._bridge.models.card(params.model)
             if self._form.scope_key == FOLDER:
                 check_model(card)
-                self._apply_to_folder(card.name)
+                self._apply_to_folder(card, params)
             else:
                 self._apply_to_layers(card, params)
         except FewshotError as error:
             self.said.emit(str(error), True)
+            if params.model and self._bridge.models.known(params.model) is None:
+                self._bridge.models_changed.emit()  # somebody else deleted it
 
     def _apply_to_layers(self, card: ModelCard, params: Params) -> None:
         scope = self._form.scope_key
         layers = layers_of_scope(scope, self._viewer, params.image, (METADATA,))
         below = params.labels if TASKS[params.task].needs_strokes else None
         objects = self._objects.objects(card)
-        first = self._bridge.models.of_task("denoise")[-1] if self._form.denoise_first.isChecked() else None
-        self.applier.apply(layers, scope == SLICE, card, params.confidence, below, objects, params.restoring, first)
+        self.applier.apply(
+            layers, scope == SLICE, card, params.confidence, below, objects, params.restoring, self._first
+        )
 
-    def _apply_to_folder(self, model: str) -> None:
+    @property
+    def _first(self) -> ModelCard | None:
+        """The model that restores what a segmentation is to see."""
+        return self._bridge.models.of_task("denoise")[-1] if self._form.denoise_first.isChecked() else None
+
+    def _apply_to_folder(self, card: ModelCard, params: Params) -> None:
+        is_classes = TASKS[card.task].needs_strokes
+        if is_classes and self._objects.objects(card) is not None:
+            raise PictureError("objects are told apart in open layers only: switch them off to apply to a folder")
+        how = How(card, AS_TRAINED if is_classes else params.restoring, self._first if is_classes else None)
         source = QFileDialog.getExistingDirectory(self._form, "Choose the folder of images")
         target = QFileDialog.getExistingDirectory(self._form, "Choose the folder for the results") if source else ""
         if target:
-            self.folder.start(model, Path(source), Path(target))
+            self.folder.start(how, Path(source), Path(target), params.confidence)

@@ -224,8 +224,9 @@ class FewshotDock(QWidget):
             self.say("the task is changed; the fine-tuning that runs goes on and is saved under its own task")
 
     def _on_model_changed(self, name: str) -> None:
-        if not self._trainer.is_training and name:
-            self.train.show_card(self._bridge.models.card(name))
+        card = self._bridge.models.known(name) if name else None
+        if card is not None and not self._trainer.is_training:
+            self.train.show_card(card)
 
     def _on_live_toggled(self, is_live: bool) -> None:
         self._trainer.set_live(is_live)

@@ -75,7 +75,13 @@ class TrustDesk(QObject):
     def _on_alternatives_wanted(self) -> None:
         params = self._read()
         restoring = self._form.restoring(N_ALTERNATIVES)
-        self.alternatives.ask(params, self._bridge.models.card(params.model), restoring)
+        try:
+            card = self._bridge.models.card(params.model)
+        except FewshotError as error:
+            self.said.emit(str(error), True)
+            self._bridge.models_changed.emit()
+            return
+        self.alternatives.ask(params, card, restoring)
 
     def _on_alternatives_offered(self, n: int) -> None:
         self._form.offer_alternatives(n)
