@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 
-from napari_fewshot.ui.results import METADATA
+from napari_fewshot.ui.objects import grid_of
+from napari_fewshot.ui.results import METADATA, Place
 
 
 @pytest.fixture
@@ -73,3 +75,18 @@ def test_painted_objects_teach_background_and_object(dock, viewer, clicks, wait,
     assert card.painted == (1, 2) and [c.name for c in card.classes] == ["background", "object"]
     layer = applied(dock, viewer, clicks, wait)
     assert len({int(layer.data[c]) for c in [(32, 32), (32, 96), (96, 160)]} - {0}) == 3
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "is_stack", "steps", "unit"),
+    [
+        ((0.05, 4, 4), ("um", "nm", "nm"), True, (50, 4, 4), "nm"),
+        ((2, 4, 4), ("s", "nm", "nm"), False, (1, 4, 4), "nm"),
+        ((2, 4, 4), ("s", "nm", "nm"), True, (1, 1, 1), "px"),
+        ((4, 4), ("pixel", "nm"), False, (1, 1, 1), "px"),
+    ],
+)
+def test_objects_are_measured_in_the_unit_of_x(scale, units, is_stack, steps, unit):
+    layer = Labels(np.zeros((4,) * len(scale), np.uint8), scale=scale, units=units)
+    grid = grid_of(Place.of_layer(layer), is_stack)
+    assert grid.steps == pytest.approx(steps) and grid.unit == unit

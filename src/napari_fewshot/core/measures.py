@@ -35,7 +35,7 @@ class Measures:
     """
 
     def __init__(self, is_stack: bool, other_axes: str = "") -> None:
-        self._is_stack, self._other_axes = is_stack, other_axes
+        self.is_stack, self._other_axes = is_stack, other_axes
         self._sums = np.zeros((0, 11))  # pixels, z, y, x, zz, yy, xx, zy, zx, yx, brightness
         self._boxes = np.zeros((0, 6), np.int64)  # z, y, x from and up to
         self._slices = np.zeros(0, np.int64)
@@ -76,7 +76,7 @@ class Measures:
         """
         ids = np.flatnonzero(self._slices)
         sums, boxes = self._sums[ids], self._boxes[ids]
-        first = 0 if self._is_stack else 1
+        first = 0 if self.is_stack else 1
         columns: Columns = {"index": ids, "area": sums[:, 0].astype(np.int64)}
         for n, letter in enumerate(self._other_axes):
             columns[letter.lower()] = self._series[ids, n]
@@ -85,19 +85,19 @@ class Measures:
             columns[f"centroid-{n}"] = centres[:, axis]
         for n, axis in enumerate([*range(first, 3), *range(first + 3, 6)]):
             columns[f"bbox-{n}"] = boxes[:, axis]
-        if self._is_stack:
+        if self.is_stack:
             columns["slices"] = self._slices[ids]
         columns["intensity_mean"] = sums[:, 10] / sums[:, 0]
         columns |= self._lengths(sums, Grid(), "")
         if grid is not None and grid.is_physical:
-            what, power = ("volume", "³") if self._is_stack else ("area", "²")
+            what, power = ("volume", "³") if self.is_stack else ("area", "²")
             columns[f"{what} ({grid.unit}{power})"] = sums[:, 0] * np.prod(grid.steps[first:])
             columns |= self._lengths(sums, grid, f" ({grid.unit})")
         return columns
 
     def _lengths(self, sums: np.ndarray, grid: Grid, suffix: str) -> Columns:
         """Diameter of the disc or ball of the same size, and axes of the ellipse or ellipsoid of the same moments."""
-        steps = np.array(grid.steps)[0 if self._is_stack else 1 :]
+        steps = np.array(grid.steps)[0 if self.is_stack else 1 :]
         n_axes = len(steps)
         size = sums[:, 0] * np.prod(steps)
         diameter = 2 * (np.sqrt(size / np.pi) if n_axes == 2 else np.cbrt(3 * size / (4 * np.pi)))

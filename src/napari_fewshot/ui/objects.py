@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels
 
 from napari_fewshot.core.measures import Grid, Measures
@@ -18,13 +17,15 @@ def objects_layer(data: Any, name: str, transform: dict[str, Any], about: dict[s
 
 def show_measures(layer: Labels, measures: Measures, place: Place) -> None:
     """Put the table into ``layer.features``, where napari shows the row under the pointer."""
-    layer.features = measures.table(grid_of(place))
+    layer.features = measures.table(grid_of(place, measures.is_stack))
 
 
-def grid_of(place: Place) -> Grid:
-    """The size of a pixel; in pixels where the axes have no common physical unit."""
-    scale = np.ones(3)
-    last = np.asarray(place.transform["scale"], float)[-3:]
-    scale[-len(last) :] = last
-    units = {f"{unit:~P}" for unit in place.transform["units"][-len(last) :]}
-    return Grid((scale[0], scale[1], scale[2]), units.pop()) if len(units) == 1 else Grid()
+def grid_of(place: Place, is_stack: bool) -> Grid:
+    """The size of a pixel in the unit of X; in pixels where an axis along which objects extend has no such unit."""
+    n = 3 if is_stack else 2
+    scale, units = place.transform["scale"][-n:], place.transform["units"][-n:]
+    if not all(unit.is_compatible_with(units[-1]) for unit in units):
+        return Grid()
+    steps = [float(s * (1 * unit).to(units[-1]).magnitude) for s, unit in zip(scale, units, strict=True)]
+    z, y, x = [1.0] * (3 - n) + steps
+    return Grid((z, y, x), f"{units[-1]:~P}")
