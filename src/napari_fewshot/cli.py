@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from napari_fewshot.cli_files import Files, list_pictures, read_whole
+from napari_fewshot.cli_files import Files, list_pictures, pair_painted, read_labels, read_whole
 from napari_fewshot.cli_pretrain import pretrain
 from napari_fewshot.cli_speech import describe, show
 from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError
@@ -95,7 +95,8 @@ def fine_tune(
         Picture files, or one folder of them.
     painted
         For each image: the painted classes (0 = not painted) for a segmentation, the target image for a restoration.
-        Without it a restoration adapts to the images alone.
+        Without it a restoration adapts to the images alone. Names pair the files (a.tif, a-strokes.tif); where none
+        does, their order.
     out
         The new model folder.
     seconds
@@ -108,12 +109,16 @@ def fine_tune(
         auto, cpu, cuda:0, mps.
     """
     from napari_fewshot import api
+    from napari_fewshot.tasks import TASKS
 
     if out.exists():
         raise FewshotError(f"{out} exists already: choose another folder (a saved model is never overwritten)")
-    arrays = [read_whole(path) for path in list_pictures(images)]
-    targets = [read_whole(path) for path in list_pictures(painted)] if painted else None
+    paths = list_pictures(images)
+    partners = pair_painted(paths, list_pictures(painted)) if painted else None
     generator = api.load(model, device)
+    read_painted = read_labels if TASKS[generator.card.task].needs_strokes else read_whole
+    arrays = [read_whole(path) for path in paths]
+    targets = [read_painted(path) for path in partners] if partners is not None else None
     tuned = api.fine_tune(generator, arrays, targets, seconds=seconds, steps=steps, seed=seed, on_event=show)
     print(file=sys.stderr)
     describe(tuned.save(out))

@@ -1,4 +1,4 @@
-"""Picture files as the command line names them: listed from folders, opened together, read whole."""
+"""Picture files as the command line names them: listed from folders, paired, opened together, read whole."""
 
 from __future__ import annotations
 
@@ -10,24 +10,56 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.picture import Picture
 
 Files = Annotated[list[Path], Parameter(consume_multiple=True)]
 KEPT_OPEN = 100  # files; systems allow some hundred in all
+NAMED_FAULTS = 5
 
 
 def list_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves, and for each folder the picture files in it, sorted."""
+    """The files themselves, and for each folder the picture files in it, sorted; hidden ones are left out."""
     from napari_fewshot.batch.formats import format_of
 
     found: list[Path] = []
     for path in paths:
         if path.is_dir() and format_of(path) is None:
-            found += sorted(p for p in path.iterdir() if format_of(p) is not None)
+            found += sorted(p for p in path.iterdir() if format_of(p) is not None and not p.name.startswith("."))
         else:
             found.append(path)
     return found
+
+
+def pair_painted(images: Sequence[Path], painted: Sequence[Path]) -> list[Path]:
+    """For each image its painted file: the one with its name, or with a name that begins so (a.tif, a-strokes.tif).
+
+    Where no name tells, the files belong together in their order.
+
+    Raises
+    ------
+    PictureError
+        A file without a partner, or with several.
+    """
+    stems = [_stem(path) for path in images]
+    owners = [_owner(_stem(path), stems) for path in painted]
+    if len(images) == len(painted) and not any(owners):
+        return list(painted)
+    partners, faults = [], []
+    for stem in dict.fromkeys([*stems, *owners]):
+        these = [path for path, own in zip(images, stems, strict=True) if own == stem]
+        theirs = [path for path, owner in zip(painted, owners, strict=True) if owner == stem]
+        if len(these) == len(theirs) == 1:
+            partners += theirs
+        else:
+            faults.append(f"{_names(these) or 'no image'} with {_names(theirs) or 'no painted file'}")
+    if faults:
+        raise PictureError(
+            f"the files cannot be paired by name ({'; '.join(faults[:NAMED_FAULTS])}"
+            f"{'; ...' if len(faults) > NAMED_FAULTS else ''}): "
+            "let each image have one painted file whose name begins with that of the image"
+        )
+    return partners
 
 
 def read_whole(path: Path) -> np.ndarray:
@@ -35,9 +67,23 @@ def read_whole(path: Path) -> np.ndarray:
     from napari_fewshot.batch.formats import open_picture
 
     with open_picture(path) as opened:
-        picture = opened.picture
-        planes = [picture.take_plane(index) for index in picture.plane_indices()]
-    return np.stack(planes).reshape(picture.shape)  # (n, Y, X) -> (..., Y, X)
+        return _all_planes(opened.picture)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """All planes of a file of class numbers, (..., Y, X); of a palette the indices.
+
+    Raises
+    ------
+    StrokesError
+        A colour picture.
+    """
+    from napari_fewshot.batch.formats import open_picture
+
+    with open_picture(path, as_labels=True) as opened:
+        if opened.picture.is_rgb:
+            raise StrokesError(f"{path}: the strokes are a colour picture: save class numbers (one channel)")
+        return _all_planes(opened.picture)
 
 
 def open_pictures(
@@ -75,3 +121,26 @@ class Reopened:
 
         with open_picture(self.path) as opened:
             return np.asarray(opened.picture.data[where])
+
+
+def _all_planes(picture: Picture) -> np.ndarray:
+    planes = [picture.take_plane(index) for index in picture.plane_indices()]
+    return np.stack(planes).reshape(picture.shape)  # (n, Y, X) -> (..., Y, X)
+
+
+def _stem(path: Path) -> str:
+    return path.stem.removesuffix(".ome")
+
+
+def _owner(painted: str, stems: Sequence[str]) -> str:
+    """The longest of the stems that ``painted`` begins with, empty for none; im10 does not begin with im1."""
+    fitting = (s for s in stems if painted.startswith(s) and not _is_cut_number(s, painted[len(s) :]))
+    return max(fitting, key=len, default="")
+
+
+def _is_cut_number(start: str, rest: str) -> bool:
+    return start[-1:].isdecimal() and rest[:1].isdecimal()
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)

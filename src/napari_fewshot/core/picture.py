@@ -27,8 +27,8 @@ class Picture:
     data : array-like
         Anything with ``shape``, ``dtype`` and basic indexing: numpy, dask, zarr.
     axes : str
-        One letter per axis of ``data``; the last two spatial ones are ``Y`` and ``X``, ``S`` (last) marks RGB(A)
-        samples, ``C`` a channel axis. Examples: ``"YX"``, ``"TZYX"``, ``"ZCYX"``, ``"YXS"``.
+        One letter per axis of ``data``; the last two spatial ones are ``Y`` and ``X``, ``S`` (last) marks samples,
+        RGB(A) or grey with alpha, ``C`` a channel axis. Examples: ``"YX"``, ``"TZYX"``, ``"ZCYX"``, ``"YXS"``.
     name : str
         Shown to the user, never used as a key.
     channel : int or None
@@ -67,11 +67,11 @@ class Picture:
 
     @property
     def is_rgb(self) -> bool:
-        return self.axes.endswith("S")
+        return self.axes.endswith("S") and self.data.shape[-1] > 2
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape without the RGB samples and with the channel axis narrowed to the one that is walked."""
+        """Shape without the samples and with the channel axis narrowed to the one that is walked."""
         full = self.data.shape[: len(self.leading) + 2]
         return tuple(1 if self._is_fixed(a) else n for a, n in zip(self.leading + "YX", full, strict=True))
 
@@ -107,11 +107,12 @@ class Picture:
         -------
         ndarray
             (Y, X), the dtype of the picture; RGB comes as its luminance, float32 for floats, else the same dtype.
+            Alpha is left out.
         """
         where = (*index, *(box or (slice(None), slice(None))))
         plane = np.asarray(self.data[where])
         if not self.is_rgb:
-            return plane
+            return plane[..., 0] if self.axes.endswith("S") else plane
         grey = plane[..., :3].astype(np.float32) @ LUMINANCE  # (Y, X, 3) -> (Y, X)
         return grey if self.dtype.kind == "f" else np.rint(grey).astype(self.dtype)
 

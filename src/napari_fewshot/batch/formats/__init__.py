@@ -37,8 +37,8 @@ def writable_format(path: Path) -> Format:
 
 
 @contextmanager
-def open_picture(path: Path) -> Iterator[Opened]:
-    """Open a picture file lazily.
+def open_picture(path: Path, as_labels: bool = False) -> Iterator[Opened]:
+    """Open a picture file lazily; ``as_labels`` when it holds class numbers.
 
     Raises
     ------
@@ -53,7 +53,8 @@ def open_picture(path: Path) -> Iterator[Opened]:
         raise PictureError(f"{path} does not exist: check the name")
     with ExitStack() as stack:
         try:
-            opened = stack.enter_context(found.open(path))
+            enter = (as_labels and found.open_labels) or found.open
+            opened = stack.enter_context(enter(path))
         except FewshotError:
             raise
         except Exception as error:  # a damaged file makes third-party readers raise anything

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_fewshot.batch.formats.format import Format, Opened, known_axes
+from napari_fewshot.batch.formats.units import common_steps
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
 
@@ -25,20 +26,20 @@ READERS = {
     ".ser": "tia",
 }
 LEADING = {0: "", 1: "Z", 2: "TZ", 3: "TCZ"}
-UNITS = {"um": "µm", "μm": "µm", "A": "Å"}
+ENERGIES = {"eV", "keV"}
 
 
 @contextmanager
 def open_em(path: Path) -> Iterator[Opened]:
-    """Open the largest image or stack of images in a microscope's file."""
+    """Open the largest image or stack of images in a microscope's file; spectrum images are none."""
     if find_spec("rsciio") is None:
         raise PictureError(
             f"reading {path.suffix} files needs rosettasciio: pip install 'napari-fewshot[formats]', or convert to TIFF"
         )
     reader = import_module(f"rsciio.{READERS[path.suffix.lower()]}")
-    signals = [s for s in reader.file_reader(str(path), lazy=True) if s["data"].ndim >= 2 and _is_real(s["data"])]
+    signals = [s for s in reader.file_reader(str(path), lazy=True) if _is_image(s)]
     if not signals:
-        raise PictureError(f"{path} holds no image: choose another file")
+        raise PictureError(f"{path} holds no image (spectra are none): choose another file")
     signal = max(signals, key=lambda s: s["data"].size)
     data = signal["data"]
     axes = known_axes(LEADING.get(data.ndim - 2, "?" * (data.ndim - 2)) + "YX")
@@ -46,19 +47,19 @@ def open_em(path: Path) -> Iterator[Opened]:
     yield Opened(Picture(data, axes, path.name), steps, unit)
 
 
-def _is_real(data: Any) -> bool:
-    return np.dtype(data.dtype).kind in "buif"
+def _is_image(signal: dict[str, Any]) -> bool:
+    data, axes = signal["data"], signal["axes"]
+    if data.ndim < 2 or np.dtype(data.dtype).kind not in "buif":
+        return False
+    is_spectral = sum(not a.get("navigate") for a in axes) == 1 or str(axes[-1].get("units")) in ENERGIES
+    return not is_spectral  # a spectrum per pixel, as of EELS and EDS, is no stack of images
 
 
 def _pixel_size(described: list[dict[str, Any]], axes: str) -> tuple[dict[str, float], str]:
     if len(described) != len(axes):
         return {}, ""
-    units = [UNITS.get(str(a.get("units")), str(a.get("units"))) for a in described]
-    unit = units[-1]
-    if unit not in ("nm", "µm", "Å", "mm"):
-        return {}, ""
-    steps = {n: abs(float(a["scale"])) for n, a, u in zip(axes, described, units, strict=True) if u == unit}
-    return {n: s for n, s in steps.items() if s > 0}, unit
+    steps = {axis: abs(float(a["scale"])) for axis, a in zip(axes, described, strict=True) if a.get("scale")}
+    return common_steps(steps, {axis: a.get("units") for axis, a in zip(axes, described, strict=True)})
 
 
 EM = Format("electron microscope", tuple(READERS), open_em)

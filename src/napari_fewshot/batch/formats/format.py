@@ -20,9 +20,9 @@ class Opened:
     ----------
     picture : Picture
     steps : dict of str to float
-        Pixel size along the axes where it is known, in ``unit``.
+        Pixel size along the axes where it is known; Z, Y and X in ``unit``.
     unit : str
-        ``"nm"``, ``"µm"``, ...; empty when unknown.
+        One of `units.PM`, such as ``"nm"``; empty when unknown.
     """
 
     picture: Picture
@@ -58,12 +58,15 @@ class Format:
         ``open(path)`` gives a context manager that gives an `Opened`; may raise anything on a damaged file.
     write : callable or None
         ``write(path, planes, layout)`` takes (Y, X) planes, last leading axis fastest, and keeps at most one of them.
+    open_labels : callable or None
+        Opens class numbers, where that is not what ``open`` does.
     """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path], AbstractContextManager[Opened]]
     write: Callable[[Path, Iterator[np.ndarray], Layout], None] | None = None
+    open_labels: Callable[[Path], AbstractContextManager[Opened]] | None = None
 
 
 def known_axes(axes: str) -> str:

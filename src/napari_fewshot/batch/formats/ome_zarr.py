@@ -11,12 +11,12 @@ import numpy as np
 import zarr
 
 from napari_fewshot.batch.formats.format import Format, Layout, Opened, known_axes
+from napari_fewshot.batch.formats.units import LONG_NAMES, common_steps
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture, picture_of
 
 ORDER = "TCZYX"  # the order of axes that OME-Zarr asks for
 KINDS = {"T": "time", "C": "channel"}
-UNITS = {"nanometer": "nm", "micrometer": "µm", "angstrom": "Å", "millimeter": "mm"}
 CHUNK_PX = 1024
 
 
@@ -35,10 +35,12 @@ def open_zarr(path: Path) -> Iterator[Opened]:
     data = node[level["path"]]
     named = [a if isinstance(a, dict) else {"name": a} for a in scales[0].get("axes", ORDER[-data.ndim :])]
     axes = known_axes("".join(a["name"][0] for a in named))
-    scale = next((t["scale"] for t in level.get("coordinateTransformations", []) if t["type"] == "scale"), None)
-    unit = str(named[-1].get("unit") or "")
-    steps = dict(zip(axes, map(float, scale), strict=True)) if scale and unit else {}
-    yield Opened(Picture(data, axes, path.name), steps, UNITS.get(unit, unit))
+    scale = _scale(level, scales[0])
+    steps, unit = common_steps(
+        dict(zip(axes, scale, strict=True)) if scale else {},
+        {axis: a.get("unit") for axis, a in zip(axes, named, strict=True)},
+    )
+    yield Opened(Picture(data, axes, path.name), steps, unit)
 
 
 def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None:
@@ -56,16 +58,28 @@ def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
     group.attrs["ome"] = _metadata(axes, layout, path)
 
 
+def _scale(level: dict[str, Any], image: dict[str, Any]) -> list[float]:
+    """One factor per axis: the scale of the level times that of all levels; empty when neither is given."""
+    transformations = [t for each in (level, image) for t in each.get("coordinateTransformations", [])]
+    scales = [t["scale"] for t in transformations if t["type"] == "scale"]
+    return [float(s) for s in np.prod(scales, axis=0)] if scales else []
+
+
 def _metadata(axes: str, layout: Layout, path: Path) -> dict[str, Any]:
-    long_names = {short: name for name, short in UNITS.items()}
-    unit = long_names.get(layout.unit, layout.unit)
+    unit = LONG_NAMES.get(layout.unit, layout.unit)
     described = []
     for axis in axes:
         entry = {"name": axis.lower(), "type": KINDS.get(axis, "space")}
-        described.append(entry | ({"unit": unit} if unit and axis in "ZYX" else {}))
+        described.append(entry | ({"unit": unit} if unit and axis in "ZYX" and axis in layout.steps else {}))
     scale = {"type": "scale", "scale": [layout.steps.get(a, 1.0) for a in axes]}
     level = {"path": "0", "coordinateTransformations": [scale]}
-    return {"version": "0.5", "multiscales": [{"name": path.stem, "axes": described, "datasets": [level]}]}
+    return {"version": "0.5", "multiscales": [{"name": _name(path), "axes": described, "datasets": [level]}]}
+
+
+def _name(path: Path) -> str:
+    """The name of the image: ``x`` for ``x.ome.zarr``, also while it is in the making as ``.x.ome.zarr.part.zarr``."""
+    final = path.name.removeprefix(".").removesuffix(f".part{path.suffix}")
+    return final.removesuffix(path.suffix).removesuffix(".ome")
 
 
 OME_ZARR = Format("OME-Zarr", (".zarr",), open_zarr, write_zarr)

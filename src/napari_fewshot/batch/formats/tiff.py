@@ -14,11 +14,12 @@ import tifffile
 import zarr
 
 from napari_fewshot.batch.formats.format import Format, Layout, Opened, known_axes
+from napari_fewshot.batch.formats.units import PM, common_steps
+from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
 
 CLASSIC_LIMIT_BYTES = 2**32 - 2**25
-UNITS = {"micron": "µm", "microns": "µm", "um": "µm", "\\u00b5m": "µm", "\\u00B5m": "µm", "pixel": "", "angstrom": "Å"}
-PER_CM = {"nm": 1e7, "µm": 1e4, "Å": 1e8, "mm": 10.0, "cm": 1.0}
+OME_DTYPES = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"}
 
 
 @contextmanager
@@ -37,15 +38,23 @@ def open_tiff(path: Path) -> Iterator[Opened]:
 
 
 def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None:
-    """Write a deflate OME-TIFF page by page; bool is stored as 0 and 1."""
+    """Write a deflate OME-TIFF page by page; bool is stored as 0 and 1.
+
+    Raises
+    ------
+    PictureError
+        OME-TIFF has no such pixels: integers of 64 bits, floats of 16.
+    """
     dtype = np.dtype(np.uint8) if layout.dtype.kind == "b" else layout.dtype
+    if dtype.name not in OME_DTYPES:
+        raise PictureError(f"TIFF cannot hold {dtype}: use --suffix .zarr, or a name that ends in .zarr")
     steps = {a: s for a, s in layout.steps.items() if layout.unit and a in "XYZ"}
     metadata: dict[str, Any] = {"axes": layout.axes}
     for axis, step in steps.items():
         metadata |= {f"PhysicalSize{axis}": step, f"PhysicalSize{axis}Unit": layout.unit}
     options: dict[str, Any] = {}
-    if layout.unit in PER_CM and {"X", "Y"} <= steps.keys():
-        per_cm = PER_CM[layout.unit]
+    if layout.unit in PM and {"X", "Y"} <= steps.keys():
+        per_cm = PM["cm"] / PM[layout.unit]
         options = {"resolution": (per_cm / steps["X"], per_cm / steps["Y"]), "resolutionunit": "CENTIMETER"}
     with tifffile.TiffWriter(path, bigtiff=layout.n_bytes > CLASSIC_LIMIT_BYTES, ome=True) as writer:
         writer.write(
@@ -61,18 +70,25 @@ def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
 
 
 def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """Raise EOFError for a truncated file: tifffile would show fewer planes, or zeros, without a word."""
+    """Raise EOFError for a truncated file: tifffile would show fewer planes, or zeros, without a word.
+
+    The planes of an OME-TIFF may lie in several files; each is held against its own.
+    """
     tiff, source, page = file.tiff, file.filehandle, file.pages[len(file.pages) - 1]
     source.seek(page.offset)
     (n_tags,) = struct.unpack(tiff.tagnoformat, source.read(tiff.tagnosize))
     source.seek(n_tags * tiff.tagsize, 1)
     (next_page,) = struct.unpack(tiff.offsetformat, source.read(tiff.offsetsize))
     if series.dataoffset is not None:
-        end = series.dataoffset + series.nbytes
+        is_cut = series.dataoffset + series.nbytes > source.size
     else:
         parts = (p for p in series.pages if p is not None)
-        end = max(o + n for p in parts for o, n in zip(p.dataoffsets, p.databytecounts, strict=False))
-    if next_page or end > source.size:
+        is_cut = any(
+            offset + n_bytes > part.parent.filehandle.size
+            for part in parts
+            for offset, n_bytes in zip(part.dataoffsets, part.databytecounts, strict=False)
+        )
+    if next_page or is_cut:
         raise EOFError("the file is truncated")
 
 
@@ -90,15 +106,11 @@ def _ome_size(xml: str) -> tuple[dict[str, float], str]:
     steps = {a: float(s) for a, s in found.items() if s}
     if pixels is None or not steps:
         return {}, ""
-    unit = pixels.get("PhysicalSizeXUnit", "µm")
-    return steps, UNITS.get(unit, unit)
+    return common_steps(steps, {a: pixels.get(f"PhysicalSize{a}Unit", "µm") for a in "XYZ"})
 
 
 def _imagej_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
     notes = file.imagej_metadata or {}
-    unit = UNITS.get(str(notes.get("unit", "")), str(notes.get("unit", "")))
-    if not unit or unit == "inch":
-        return {}, ""
     steps = {}
     for axis in "XY":
         tag = file.series[0].keyframe.tags.get(f"{axis}Resolution")
@@ -106,7 +118,7 @@ def _imagej_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
             steps[axis] = tag.value[1] / tag.value[0]
     if "spacing" in notes:
         steps["Z"] = float(notes["spacing"])
-    return steps, unit
+    return common_steps(steps, dict.fromkeys("XYZ", notes.get("unit")))
 
 
 TIFF = Format("TIFF", (".tif", ".tiff"), open_tiff, write_tiff)
