@@ -4,12 +4,16 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_fewshot import cli, demo
+from napari_fewshot.cli_files import list_pictures, pair_painted, read_labels, read_whole
+from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.simulate import simulate_strokes
 
 
@@ -50,6 +54,73 @@ def test_a_restoration_is_fine_tuned_with_or_without_targets(files):
     common = ["fine-tune", "em-denoise", "--images", files / "image.tif", "--steps", 1, "--device", "cpu"]
     assert run(*common, "--out", files / "a") == 0
     assert run(*common, "--out", files / "b", "--painted", files / "clean.tif") == 0
+
+
+def test_the_classes_of_an_indexed_png_are_its_indices(files, disc):
+    strokes = simulate_strokes(disc[1], 2).astype(np.uint8)
+    indexed = Image.fromarray(strokes)
+    indexed.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    indexed.save(files / "indexed.png")
+    np.testing.assert_array_equal(read_labels(files / "indexed.png"), strokes)
+    assert set(np.unique(read_whole(files / "indexed.png"))) == {0, 27, 92}  # as an image it has the palette's greys
+    command = ["fine-tune", "em-segment", "--images", files / "image.tif", "--painted", files / "indexed.png"]
+    assert run(*command, "--out", files / "tuned", "--steps", 0, "--device", "cpu") == 0
+    assert len(json.loads((files / "tuned" / "card.json").read_text())["classes"]) == 2
+
+
+def test_a_colour_picture_is_refused_as_strokes_but_not_as_a_target(files, disc, capsys):
+    Image.fromarray(np.stack([disc[1] * np.uint8(90)] * 3, -1)).save(files / "colour.png")
+    arguments = ["--images", files / "image.tif", "--painted", files / "colour.png", "--device", "cpu"]
+    assert run("fine-tune", "em-segment", *arguments, "--out", files / "a", "--steps", 0) == 2
+    assert "the strokes are a colour picture: save class numbers (one channel)" in capsys.readouterr().err
+    assert run("fine-tune", "em-denoise", *arguments, "--out", files / "b", "--steps", 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "painted", "partners"),
+    [
+        ("im.tif im_2.tif", "im_2_strokes.tif im_strokes.tif", "im_strokes.tif im_2_strokes.tif"),
+        ("im_2.tif im.tif", "im.png im_2.png", "im_2.png im.png"),
+        ("im1.ome.tif im10.tif", "im10-s.tif im1-s.tif", "im1-s.tif im10-s.tif"),
+        ("b.tif a.tif", "first.tif second.tif", "first.tif second.tif"),
+        ("im1.tif", "im10.tif", "im10.tif"),
+    ],
+)
+def test_images_and_painted_files_are_paired_by_name_else_by_order(images, painted, partners):
+    paths = [[Path(name) for name in names.split()] for names in (images, painted)]
+    assert pair_painted(*paths) == [Path(name) for name in partners.split()]
+
+
+@pytest.mark.parametrize(
+    ("images", "painted", "fault"),
+    [
+        ("a.tif b.tif", "a_s.tif", "b.tif with no painted file"),
+        ("a.tif b.tif", "a_s.tif c_s.tif", "b.tif with no painted file; no image with c_s.tif"),
+        ("a.tif", "a_1.tif a_2.tif", "a.tif with a_1.tif, a_2.tif"),
+        ("x/a.tif y/a.tif", "a_1.tif a_2.tif", "a.tif, a.tif with a_1.tif, a_2.tif"),
+        ("a.tif b.tif", "s.tif", "a.tif with no painted file; b.tif with no painted file; no image with s.tif"),
+        ("im1.tif im2.tif", "im10_s.tif im2_s.tif", "im1.tif with no painted file; no image with im10_s.tif"),
+        (" ".join(f"{i}.tif" for i in "abcdefg"), "a.tif", "; and 1 more"),
+    ],
+)
+def test_files_that_names_do_not_pair_are_named(images, painted, fault):
+    with pytest.raises(PictureError) as caught:
+        pair_painted(*([Path(name) for name in names.split()] for names in (images, painted)))
+    assert f"{fault})" in str(caught.value)
+
+
+def test_fine_tuning_pairs_two_folders_by_name(files, capsys):
+    for folder, source, ending in (("images", "image", ""), ("strokes", "painted", "_s")):
+        (files / folder).mkdir()
+        (files / f"{source}.tif").rename(files / folder / f"im{ending}.tif")
+        tifffile.imwrite(files / folder / f"im_2{ending}.tif", np.zeros((40, 50), np.uint8))
+    (files / "strokes" / "._im_s.tif").write_bytes(b"of a Mac")
+    assert [p.name for p in list_pictures([files / "strokes"])] == ["im_2_s.tif", "im_s.tif"]
+    command = ["fine-tune", "em-segment", "--images", files / "images", "--painted", files / "strokes"]
+    assert run(*command, "--out", files / "tuned", "--steps", 0, "--device", "cpu") == 0
+    (files / "strokes" / "im_2_s.tif").unlink()
+    assert run(*command, "--out", files / "other") == 2
+    assert "im_2.tif with no painted file" in capsys.readouterr().err
 
 
 def test_models_are_listed_exported_and_imported(files, capsys):

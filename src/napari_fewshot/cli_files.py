@@ -54,9 +54,9 @@ def pair_painted(images: Sequence[Path], painted: Sequence[Path]) -> list[Path]:
         else:
             faults.append(f"{_names(these) or 'no image'} with {_names(theirs) or 'no painted file'}")
     if faults:
+        more = f"; and {len(faults) - NAMED_FAULTS} more" if len(faults) > NAMED_FAULTS else ""
         raise PictureError(
-            f"the files cannot be paired by name ({'; '.join(faults[:NAMED_FAULTS])}"
-            f"{'; ...' if len(faults) > NAMED_FAULTS else ''}): "
+            f"the files cannot be paired by name ({'; '.join(faults[:NAMED_FAULTS])}{more}): "
             "let each image have one painted file whose name begins with that of the image"
         )
     return partners

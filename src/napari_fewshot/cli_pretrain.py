@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from napari_fewshot.cli_files import KEPT_OPEN, Files, list_pictures, open_pictures, read_whole
+from napari_fewshot.cli_files import KEPT_OPEN, Files, list_pictures, open_pictures, read_labels, read_whole
 from napari_fewshot.cli_speech import describe, show
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
@@ -184,4 +184,4 @@ def _labelled_set(folder: Path) -> LabelledSet:
 
     images = list_pictures([folder / "images"])
     labels = [folder / "labels" / path.name for path in images]
-    return LabelledSet(folder.name, tuple(read_whole(p) for p in images), tuple(read_whole(p) for p in labels))
+    return LabelledSet(folder.name, tuple(read_whole(p) for p in images), tuple(read_labels(p) for p in labels))

@@ -7,8 +7,10 @@ import tifffile
 import zarr
 from PIL import Image
 
+from napari_fewshot.batch.folder import PlaneWork, apply_to_folder, plan_folder
 from napari_fewshot.batch.formats import FORMATS, format_of, open_picture, writable_format
 from napari_fewshot.batch.formats.format import Layout, known_axes
+from napari_fewshot.batch.formats.units import LONG_NAMES
 from napari_fewshot.core.errors import PictureError, StorageError
 
 STACK = np.random.default_rng(0).integers(0, 60000, (3, 40, 50), dtype=np.uint16)
@@ -37,6 +39,79 @@ def test_what_is_written_is_read_back_with_axes_and_pixel_size(tmp_path, suffix,
     assert unit == "nm" and {a: found_steps[a] for a in steps} == pytest.approx(steps)
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+@pytest.mark.parametrize("unit", ["pm", "Å", "nm", "µm", "mm", "cm", "m"])
+def test_every_unit_of_length_comes_back_and_is_spelt_as_the_format_asks(tmp_path, suffix, unit):
+    path = tmp_path / f"a{suffix}"
+    layout = Layout("YX", (40, 50), STACK.dtype, {"Y": 50.0, "X": 50.0}, unit)
+    writable_format(path).write(path, iter([STACK[0]]), layout)
+    assert planes_of(path)[2:] == ({"Y": 50, "X": 50}, unit)
+    if suffix == ".tif":
+        assert f'PhysicalSizeXUnit="{unit}"' in tifffile.TiffFile(path).ome_metadata
+    else:
+        assert multiscale_of(path)["axes"][-1]["unit"] == LONG_NAMES[unit]
+
+
+@pytest.mark.parametrize(("step", "unit"), [(1.0, "pm"), (1e-12, "m")])
+def test_pixels_finer_than_a_resolution_tag_can_tell_keep_their_size(tmp_path, step, unit):
+    path = tmp_path / "a.tif"
+    layout = Layout("YX", (40, 50), STACK.dtype, {"Y": step, "X": step}, unit)
+    writable_format(path).write(path, iter([STACK[0]]), layout)
+    assert planes_of(path)[2:] == ({"Y": step, "X": step}, unit)
+
+
+def test_pixel_sizes_in_several_units_come_in_that_of_x(tmp_path):
+    sizes = {"PhysicalSizeX": 4, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 4000, "PhysicalSizeYUnit": "pm"}
+    depth = {"PhysicalSizeZ": 0.05}  # µm, as OME says where it is not written
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK, metadata={"axes": "ZYX", **sizes, **depth})
+    write_ome_zarr(tmp_path / "a.zarr", ("micrometer", "picometer", "nanometer"), [0.05, 4000, 4])
+    for name in ("a.ome.tif", "a.zarr"):
+        _, axes, steps, unit = planes_of(tmp_path / name)
+        assert (axes, unit) == ("ZYX", "nm") and steps == pytest.approx({"Z": 50, "Y": 4, "X": 4})
+
+
+def test_the_scale_of_all_levels_multiplies_that_of_the_first(tmp_path):
+    every = {"coordinateTransformations": [{"type": "scale", "scale": [10, 4, 4]}]}
+    write_ome_zarr(tmp_path / "a.zarr", ("nanometer",) * 3, [3, 1, 2], **every)
+    assert planes_of(tmp_path / "a.zarr")[2] == {"Z": 30, "Y": 4, "X": 8}
+
+
+def test_an_axis_whose_unit_is_no_length_gets_none_when_written(tmp_path):
+    write_ome_zarr(tmp_path / "a.zarr", ("second", "nanometer", "nanometer"), [9, 2, 2])
+    steps, unit = planes_of(tmp_path / "a.zarr")[2:]
+    assert (steps, unit) == ({"Y": 2, "X": 2}, "nm")
+    path = tmp_path / "b.zarr"
+    writable_format(path).write(path, iter(STACK), Layout("ZYX", STACK.shape, STACK.dtype, steps, unit))
+    assert [a.get("unit") for a in multiscale_of(path)["axes"]] == [None, "nanometer", "nanometer"]
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.ome.zarr", ".x.zarr.part.zarr", ".x.ome.zarr.part.zarr"])
+def test_an_ome_zarr_is_called_what_its_file_will_be_called(tmp_path, name):
+    path = tmp_path / name
+    writable_format(path).write(path, iter([STACK[0]]), Layout("YX", (40, 50), STACK.dtype))
+    assert multiscale_of(path)["name"] == "x"
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float16"])
+def test_what_tiff_cannot_hold_is_refused_with_the_cure_and_zarr_holds_it(tmp_path, dtype):
+    data = STACK[0].astype(dtype)
+    layout = Layout("YX", data.shape, data.dtype)
+    with pytest.raises(PictureError, match=rf"TIFF cannot hold {dtype}: use --suffix \.zarr"):
+        writable_format(tmp_path / "a.tif").write(tmp_path / "a.tif", iter([data]), layout)
+    assert not (tmp_path / "a.tif").exists()
+    writable_format(tmp_path / "a.zarr").write(tmp_path / "a.zarr", iter([data]), layout)
+    np.testing.assert_array_equal(planes_of(tmp_path / "a.zarr")[0], data)
+
+
+def test_a_picture_that_tiff_cannot_hold_does_not_end_its_folder(tmp_path, double_card):
+    (tmp_path / "in").mkdir()
+    for name, dtype in {"a.tif": "int64", "b.tif": "uint8"}.items():
+        tifffile.imwrite(tmp_path / "in" / name, (STACK[0] % 200).astype(dtype))
+    report = apply_to_folder(plan_folder(tmp_path / "in", tmp_path / "out"), PlaneWork(lambda p: p, double_card))
+    assert [p.name for p in report.written] == ["b.tif"] and "cannot hold int64" in report.failed[0][1]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b.tif", "b.tif.json"]
+
+
 def test_bool_results_are_stored_as_0_and_1(tmp_path):
     data = STACK[0] > 30000
     writable_format(tmp_path / "a.tif").write(tmp_path / "a.tif", iter([data]), Layout("YX", data.shape, data.dtype))
@@ -63,6 +138,27 @@ def test_a_plain_tiff_stack_is_read_page_by_page(tmp_path):
         assert not isinstance(opened.picture.data, np.ndarray) and opened.picture.axes == "ZYX"
         np.testing.assert_array_equal(opened.picture.take_plane((1,)), STACK[1])
         assert opened.steps == {}
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_an_ome_tiff_of_two_files_is_read_unless_one_is_truncated(tmp_path, compression):
+    first, second = tmp_path / "a.ome.tif", tmp_path / "b.ome.tif"
+    planes = np.stack([np.zeros_like(STACK[0]), STACK[1]])  # the first file is by far the smaller one
+    for path, plane in zip((first, second), planes, strict=True):
+        description = two_file_ome(path.name, (first.name, second.name))
+        tifffile.imwrite(path, plane, description=description, metadata=None, compression=compression)
+    np.testing.assert_array_equal(planes_of(first)[0], planes)
+    second.write_bytes(second.read_bytes()[:-100])
+    with pytest.raises(PictureError, match="truncated"):
+        planes_of(first)
+
+
+def test_a_tiff_of_grey_with_alpha_is_read_as_grey(tmp_path):
+    data = np.stack([STACK[0], np.full_like(STACK[0], 65535)], -1)
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack", planarconfig="contig", extrasamples=[2])
+    found, axes, _, _ = planes_of(tmp_path / "a.tif")
+    assert axes == "YXS"
+    np.testing.assert_array_equal(found, STACK[0])
 
 
 def test_the_finest_level_of_a_pyramid_is_read(tmp_path):
@@ -118,6 +214,32 @@ def test_an_mrc_stack_is_read_lazily_with_its_pixel_size(tmp_path):
     assert axes == "ZYX" and unit == "nm" and steps["X"] == pytest.approx(0.25)
 
 
+def test_a_spectrum_image_is_passed_over_for_the_image_beside_it(tmp_path, monkeypatch):
+    reader = pytest.importorskip("rsciio.digitalmicrograph")
+    (tmp_path / "a.dm4").write_bytes(b"")
+    survey = signal(STACK[0], "nm", "nm")
+    energy_loss = signal(np.zeros((20, 20, 512), np.float32), "nm", "nm", "eV")
+    by_navigation = signal(np.zeros((20, 20, 512), np.float32), "nm", "nm", "", n_navigation=2)
+    monkeypatch.setattr(reader, "file_reader", lambda *_, **__: [energy_loss, survey, by_navigation])
+    found, axes, steps, unit = planes_of(tmp_path / "a.dm4")
+    np.testing.assert_array_equal(found, STACK[0])
+    assert (axes, steps, unit) == ("YX", {"Y": 2, "X": 2}, "nm")
+    monkeypatch.setattr(reader, "file_reader", lambda *_, **__: [energy_loss, by_navigation])
+    with pytest.raises(PictureError, match="holds no image"):
+        planes_of(tmp_path / "a.dm4")
+
+
+def test_an_energy_filtered_stack_and_a_scan_without_signal_axes_are_images(tmp_path, monkeypatch):
+    reader = pytest.importorskip("rsciio.digitalmicrograph")
+    (tmp_path / "a.dm4").write_bytes(b"")
+    filtered, scan = signal(STACK, "eV", "µm", "nm", n_navigation=1), signal(STACK, "", "nm", "nm", n_navigation=3)
+    for given, steps in ((filtered, {"Y": 2000, "X": 2}), (scan, {"Y": 2, "X": 2})):
+        monkeypatch.setattr(reader, "file_reader", lambda *_, given=given, **__: [given])
+        found = planes_of(tmp_path / "a.dm4")
+        np.testing.assert_array_equal(found[0], STACK)
+        assert found[1:] == ("ZYX", steps, "nm")
+
+
 def test_a_missing_reader_names_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.dm4").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "rsciio", None)
@@ -171,3 +293,36 @@ def write_mrc(path, stack, angstrom):
     header.view("S4")[52] = b"MAP "
     header.view("u1")[212:214] = 0x44
     path.write_bytes(header.tobytes() + stack.astype("<u2").tobytes())
+
+
+def write_ome_zarr(path, units, scale, **more):
+    """``STACK`` as an OME-Zarr of one level whose axes Z, Y and X have these units."""
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    group.create_array("0", data=STACK)
+    axes = [{"name": a, "type": "space", "unit": u} for a, u in zip("zyx", units, strict=True)]
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level], **more}]}
+
+
+def multiscale_of(path):
+    return zarr.open_group(path, mode="r").attrs["ome"]["multiscales"][0]
+
+
+def two_file_ome(name, names):
+    """OME-XML of a file whose image has one plane of ``STACK``'s size in each of two files."""
+    ids = {n: f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i, n in enumerate(names)}
+    data = "".join(
+        f'<TiffData FirstZ="{i}" IFD="0" PlaneCount="1"><UUID FileName="{n}">{ids[n]}</UUID></TiffData>'
+        for i, n in enumerate(names)
+    )
+    return (
+        f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{ids[name]}"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="50" SizeY="40" SizeZ="2" SizeC="1" SizeT="1">'
+        f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+    )
+
+
+def signal(data, *units, n_navigation=0):
+    """A signal as rosettasciio gives it, its pixels 2 units wide."""
+    axes = [{"scale": 2.0, "units": unit, "navigate": i < n_navigation} for i, unit in enumerate(units)]
+    return {"data": data, "axes": axes}

@@ -41,6 +41,13 @@ def test_rgb_comes_as_luminance_in_its_dtype(dtype):
     assert plane[0, 0] == pytest.approx(71.54, abs=0.5)
 
 
+def test_grey_with_alpha_comes_as_its_grey():
+    data = np.stack([np.full((32, 40), 7, np.uint8), np.full((32, 40), 255, np.uint8)], -1)
+    picture = Picture(data, "YXS")
+    np.testing.assert_array_equal(picture.take_plane((), (slice(4), slice(5))), np.full((4, 5), 7))
+    assert picture.shape == (32, 40) and not picture.is_rgb
+
+
 @pytest.mark.parametrize(
     ("data", "axes", "message"),
     [

@@ -19,6 +19,7 @@ from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
 
 CLASSIC_LIMIT_BYTES = 2**32 - 2**25
+TAG_LIMIT = 2**32  # of the numerator of a resolution: pixels below 2.4 pm have theirs in OME-XML alone
 OME_DTYPES = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"}
 
 
@@ -54,8 +55,9 @@ def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
         metadata |= {f"PhysicalSize{axis}": step, f"PhysicalSize{axis}Unit": layout.unit}
     options: dict[str, Any] = {}
     if layout.unit in PM and {"X", "Y"} <= steps.keys():
-        per_cm = PM["cm"] / PM[layout.unit]
-        options = {"resolution": (per_cm / steps["X"], per_cm / steps["Y"]), "resolutionunit": "CENTIMETER"}
+        per_cm = tuple(PM["cm"] / PM[layout.unit] / steps[a] for a in "XY")
+        if max(per_cm) < TAG_LIMIT:
+            options = {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
     with tifffile.TiffWriter(path, bigtiff=layout.n_bytes > CLASSIC_LIMIT_BYTES, ome=True) as writer:
         writer.write(
             (np.ascontiguousarray(plane, dtype) for plane in planes),
