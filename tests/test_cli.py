@@ -225,3 +225,21 @@ def test_the_demo_leaves_other_files_alone(tmp_path):
     with pytest.raises(cli.FewshotError, match="holds other files"):
         demo.run_headless(tmp_path)
     assert (tmp_path / "thesis.doc").exists()
+
+
+def test_a_folder_is_restored_as_strongly_as_asked(files):
+    assert run("predict", "em-denoise", files / "image.tif", files / "plain.tif", "--device", "cpu") == 0
+    assert (
+        run("predict", "em-denoise", files / "image.tif", files / "strong.tif", "--strength", 2, "--device", "cpu") == 0
+    )
+    plain, strong = (tifffile.imread(files / name) for name in ("plain.tif", "strong.tif"))
+    assert (plain != strong).any()
+    told = json.loads((files / "strong.tif.json").read_text())["parameters"]
+    assert told["restoring"]["strength"] == 2
+
+
+def test_where_a_model_goes_is_tried_before_it_is_trained(files, capsys):
+    (files / "in-the-way").write_text("a file")
+    out = files / "in-the-way" / "model"
+    assert run("fine-tune", "em-denoise", "--images", files / "image.tif", "--out", out, "--seconds", 60) == 2
+    assert "choose another folder" in capsys.readouterr().err

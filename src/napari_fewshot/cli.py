@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from cyclopts import App
 
 from napari_fewshot.cli_files import Files, list_pictures, pair_painted, read_labels, read_whole
 from napari_fewshot.cli_pretrain import pretrain
 from napari_fewshot.cli_speech import describe, show
-from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError
+from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError, StorageError
 
 if TYPE_CHECKING:
     from distributed import Security
 
     from napari_fewshot.batch.folder import PlaneWork
+
+MODEL_BYTES = 20_000_000  # that must be free where a model is to be saved, before time is spent on it
 
 app = App(
     name="napari-fewshot", help="Few-shot segmentation and restoration of micrographs.", version_flags=["--version"]
@@ -41,7 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @app.command
-def predict(model: str, source: Path, result: Path, *, device: str = "auto", suffix: str = ".tif") -> None:
+def predict(
+    model: str,
+    source: Path,
+    result: Path,
+    *,
+    strength: float = 1.0,
+    first: str | None = None,
+    device: str = "auto",
+    suffix: str = ".tif",
+) -> None:
     """Apply a model to a picture file, or to all picture files of a folder.
 
     Parameters
@@ -52,6 +65,10 @@ def predict(model: str, source: Path, result: Path, *, device: str = "auto", suf
         TIFF, OME-Zarr, dm3/dm4/emd/mrc/ser, PNG or JPEG; or a folder of them.
     result
         A file ending in .tif or .zarr; for a folder, the folder for the results. Results that exist are kept.
+    strength
+        Of a restoration, 0.5 to 2: more takes away more noise and more detail.
+    first
+        Name or folder of a denoising model that restores each plane before a segmentation sees it.
     device
         auto, cpu, cuda:0, mps.
     suffix
@@ -63,11 +80,11 @@ def predict(model: str, source: Path, result: Path, *, device: str = "auto", suf
     if not source.is_dir() or format_of(source) is not None:
         with open_picture(source):  # names a wrong file before the model is loaded
             pass
-        apply_to_file(source, result, _plane_work(model, device))
+        apply_to_file(source, result, _plane_work(model, strength, first, device))
         print(result)
         return
     steps = plan_folder(source, result, suffix)
-    report = apply_to_folder(steps, _plane_work(model, device))
+    report = apply_to_folder(steps, _plane_work(model, strength, first, device))
     print(f"{len(report.written)} written, {len(report.skipped)} there already, {len(report.failed)} left out")
     if report.failed:
         raise PictureError("; ".join(f"{path.name}: {why}" for path, why in report.failed))
@@ -109,10 +126,13 @@ def fine_tune(
         auto, cpu, cuda:0, mps.
     """
     from napari_fewshot import api
+    from napari_fewshot.core.shelf import Shelf
+    from napari_fewshot.engine.checkpoint import check_room
     from napari_fewshot.tasks import TASKS
 
     if out.exists():
         raise FewshotError(f"{out} exists already: choose another folder (a saved model is never overwritten)")
+    check_room(out.parent, MODEL_BYTES)
     paths = list_pictures(images)
     partners = pair_painted(paths, list_pictures(painted)) if painted else None
     generator = api.load(model, device)
@@ -121,7 +141,10 @@ def fine_tune(
     targets = [read_painted(path) for path in partners] if partners is not None else None
     tuned = api.fine_tune(generator, arrays, targets, seconds=seconds, steps=steps, seed=seed, on_event=show)
     print(file=sys.stderr)
-    describe(tuned.save(out))
+    try:
+        describe(tuned.save(out))
+    except StorageError as error:
+        raise StorageError(f"{error}; the model is kept as '{Shelf().add(tuned.to_file()).name}'") from None
 
 
 @models_app.default
@@ -238,15 +261,22 @@ def demo(*, out: Path = Path("fewshot-demo"), headless: bool = False, seed: int 
         demonstration.open_viewer()
 
 
-def _plane_work(model: str, device: str) -> PlaneWork:
+def _plane_work(model: str, strength: float, first: str | None, device: str) -> PlaneWork:
     from napari_fewshot import api
     from napari_fewshot.batch.folder import PlaneWork
-    from napari_fewshot.engine.predict import predict_plane
+    from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 
-    generator = api.load(model, device)
-    parameters = {"device": generator.device}
+    generator, before = api.load(model, device), api.load(first, device) if first else None
+    parameters: dict[str, object] = {"device": generator.device}
+    if Restoring(strength) != AS_TRAINED:
+        parameters["restoring"] = asdict(Restoring(strength))
+    if before is not None:
+        parameters["first"] = {"name": before.card.name, "id": before.card.id}
     return PlaneWork(
-        lambda plane: predict_plane(generator, plane)[0], generator.card, on_event=show, parameters=parameters
+        lambda plane: np.asarray(api.predict(generator, plane, strength=strength, first=before)),
+        generator.card,
+        on_event=show,
+        parameters=parameters,
     )
 
 
