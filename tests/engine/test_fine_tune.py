@@ -125,6 +125,7 @@ def test_a_denoiser_learns_from_pairs(denoiser: Generator, disc: Sample) -> None
     tuned = fine_tune_restore(denoiser, [(image, clean)], Budget(steps=30))
     before, after = (np.abs(predict_plane(g, image)[0] - clean).mean() for g in (denoiser, tuned))
     assert after < before and tuned.card.scores["held-out error removed"] > 0
+    assert tuned.card.has_seen_targets and not denoiser.card.has_seen_targets
 
 
 @pytest.mark.parametrize("name", ["em-denoise", "em-superres-x2", "em-background"])

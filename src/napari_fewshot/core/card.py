@@ -14,6 +14,9 @@ FORMAT = 1
 # Tol's bright scheme, told apart with any colour vision
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
+# what cards of fine-tuned models say as ``data``
+IMAGES, WITH_TARGETS = "the user's images", "the user's images with targets"
+
 
 @dataclass(frozen=True)
 class ClassLabel:
@@ -60,6 +63,11 @@ class ModelCard:
     licence: str = "BSD-3-Clause"
     versions: dict[str, str] = field(default_factory=dict)
     spectrum: tuple[Spectrum, Spectrum] | None = None  # mean and spread of its training inputs', see `core.spectrum`
+
+    @property
+    def has_seen_targets(self) -> bool:
+        """Whether it was fine-tuned to answer what somebody showed it, not from images alone."""
+        return self.data == WITH_TARGETS
 
     @property
     def class_numbers(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from napari_fewshot.core.card import PALETTE, ClassLabel, ModelCard
+from napari_fewshot.core.card import IMAGES, PALETTE, WITH_TARGETS, ClassLabel, ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.operating import NeverMiss, operating_point
@@ -118,7 +118,7 @@ def fine_tune_restore(
     name = "held-out gain" if objective.is_alone else "held-out error removed"
     scores = {} if fitted.best is None else {name: round(fitted.best, 4)}
     card = replace(generator.card, spectrum=typical([spectrum(image) for image, _ in pairs]))
-    return _finished(generator, card, fitted, scores, seed)
+    return _finished(generator, card, fitted, scores, seed, IMAGES if objective.is_alone else WITH_TARGETS)
 
 
 def _at_operating_point(
@@ -152,7 +152,7 @@ def _fit_classic(
         seconds=round(fitted.seconds, 2),
         seed=seed,
         scores={} if fitted.score is None else {"held-out stroke IoU": round(fitted.score, 4)},
-        data="the user's images",
+        data=IMAGES,
         command="",
     )
     tuned = Generator(card, fitted.module)
@@ -201,8 +201,8 @@ def _class_labels(painting: Painting) -> tuple[ClassLabel, ...]:
 
 
 def _finished(
-    parent: Generator, card: ModelCard, fitted: Fitted[Network], scores: dict[str, float], seed: int
-) -> Generator:
+    parent: Generator, card: ModelCard, fitted: Fitted[Network], scores: dict[str, float], seed: int, data: str = IMAGES
+) -> Generator:  # fmt: skip
     card = stamp(
         card,
         parent=parent.card.id or None,
@@ -211,7 +211,7 @@ def _finished(
         seed=seed,
         scores=scores,
         losses=curve(fitted.losses),
-        data="the user's images",
+        data=data,
         command="",
     )
     tuned = Generator(card, fitted.module, parent.device)

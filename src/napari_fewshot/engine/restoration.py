@@ -6,10 +6,11 @@ import numpy as np
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.restoring import AS_TRAINED, Report, Restored, Restoring
+from napari_fewshot.engine.background import restore_by_all
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.noise import Noise
-from napari_fewshot.engine.predict import in_units_of, measure_blend, restore_unit, usable
+from napari_fewshot.engine.predict import in_units_of, measure_blend, usable
 from napari_fewshot.engine.residual import BACKGROUND, smooth_background, structure_left
 from napari_fewshot.engine.settle import noise_std
 from napari_fewshot.engine.trust import AskedAgain
@@ -35,7 +36,7 @@ def restore_plane(
     scaled = intensity.to_scale(plane)
     noise = Noise.measure(scaled)
     blend = measure_blend(generator, plane, intensity, noise)
-    answer = restore_unit(generator, plane, intensity, strength=wishes.strength, blend=blend, listener=listener)
+    answer = restore_by_all(generator, plane, intensity, strength=wishes.strength, blend=blend, listener=listener)
     level = bin_down(answer, factor) if factor > 1 else answer
     background = _background(generator, scaled, level, noise)
     residual = scaled - level - background

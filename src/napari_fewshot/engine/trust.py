@@ -9,11 +9,11 @@ from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.tiles import Box, Tile
+from napari_fewshot.engine.background import restore_by_all
 from napari_fewshot.engine.blend import Blend, parts
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.noise import Noise
-from napari_fewshot.engine.predict import restore_unit
 
 N_DRAWS = 2
 SALT = 1979  # as in `blend`
@@ -59,7 +59,7 @@ class AskedAgain:
         for i in range(n):
             again = (level + self.noise.draw(np.clip(level, -0.2, 1.3), rng)).astype(np.float32)
             flip = slice(None, None, -1 if i % 2 else 1)
-            found = restore_unit(
+            found = restore_by_all(
                 self.generator, again[flip], same, strength=self.strength, blend=self.blend, listener=listener
             )
             errors.append(found[flip] - truth)

@@ -1,0 +1,66 @@
+"""Noise and background are taken away by the denoiser and a remover that looks from afar; those fine-tuned to targets work alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_fewshot.core.card import WITH_TARGETS
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.restoring import Restoring
+from napari_fewshot.core.shelf import Shelf
+from napari_fewshot.engine.background import restore_by_all
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.predict import restore_unit
+from napari_fewshot.engine.restoration import restore_plane
+
+
+@pytest.fixture(scope="module")
+def remover() -> Generator:
+    return Generator.from_file(Shelf().read("em-background"))
+
+
+@pytest.fixture(scope="module")
+def uneven() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bright grains on an uneven background with noise, the grains alone, and the background; (200, 228) float32."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:200, :228]
+    grains = np.zeros(y.shape)
+    for _ in range(40):
+        cy, cx, r = rng.uniform(0, 200), rng.uniform(0, 228), rng.uniform(4, 9)
+        grains[(y - cy) ** 2 + (x - cx) ** 2 < r**2] = 60
+    grains = gaussian_filter(grains, 0.8)
+    background = 40 * np.sin(x / 70) * np.cos(y / 60) + 0.1 * y
+    noisy = 80 + grains + background + rng.normal(0, 12, y.shape)
+    return noisy.astype(np.float32), grains, background
+
+
+def error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Root mean square of the difference, but for the level."""
+    return float(np.std(found - wanted))
+
+
+def test_what_is_left_is_closer_to_the_truth_than_the_network_alone(
+    remover: Generator, uneven: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    noisy, grains, background = uneven
+    restored = restore_plane(remover, noisy, Restoring(background=True))
+    intensity = Intensity.measure(noisy)
+    alone = intensity.low + intensity.span * restore_unit(remover, noisy, intensity)
+    assert error(restored.values, grains) < min(error(alone, grains), 0.6 * error(noisy, grains))
+    assert error(restored.maps["background"], background) < 0.7 * background.std()
+    whole = restored.values + restored.maps["background"] + restored.maps["residual"]
+    np.testing.assert_allclose(whole, noisy, atol=1e-2)
+
+
+def test_a_remover_fine_tuned_to_targets_and_a_small_plane_are_answered_by_the_network_alone(
+    remover: Generator, uneven: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    tuned = Generator(replace(remover.card, data=WITH_TARGETS), remover.network)
+    for generator, plane in ((tuned, uneven[0]), (remover, uneven[0][:100, :100])):
+        intensity = Intensity.measure(plane)
+        alone = restore_unit(generator, plane, intensity)
+        np.testing.assert_array_equal(restore_by_all(generator, plane, intensity), alone)
