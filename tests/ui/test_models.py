@@ -78,5 +78,7 @@ def test_a_model_that_is_gone_is_not_known(model_file):
     models = Models()
     models.save(model_file)
     assert models.known("toy") is not None
+    (models.shelf.folder_of("toy") / "card.json").write_text("{")
+    assert models.known("toy") is None and not models.is_gone("toy")
     models.delete("toy")
-    assert models.known("toy") is None
+    assert models.is_gone("toy")

@@ -64,6 +64,13 @@ class Models:
         except ModelError:
             return None
 
+    def is_gone(self, name: str) -> bool:
+        """Whether somebody else deleted it; a damaged model is still there."""
+        try:
+            return not self.is_unsaved(name) and not self.shelf.folder_of(name).is_dir()
+        except ModelError:
+            return True
+
     def is_unsaved(self, name: str) -> bool:
         return name in self._unsaved
 

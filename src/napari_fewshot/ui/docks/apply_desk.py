@@ -76,8 +76,8 @@ class ApplyDesk(QObject):
                 self._apply_to_layers(card, params)
         except FewshotError as error:
             self.said.emit(str(error), True)
-            if params.model and self._bridge.models.known(params.model) is None:
-                self._bridge.models_changed.emit()  # somebody else deleted it
+            if params.model and self._bridge.models.is_gone(params.model):
+                self._bridge.models_changed.emit()
 
     def _apply_to_layers(self, card: ModelCard, params: Params) -> None:
         scope = self._form.scope_key

@@ -79,7 +79,8 @@ class TrustDesk(QObject):
             card = self._bridge.models.card(params.model)
         except FewshotError as error:
             self.said.emit(str(error), True)
-            self._bridge.models_changed.emit()
+            if self._bridge.models.is_gone(params.model):
+                self._bridge.models_changed.emit()
             return
         self.alternatives.ask(params, card, restoring)
 
