@@ -286,11 +286,7 @@ def test_a_worker_that_failed_is_tried_anew_for_a_folder(dock, clicks, wait, fol
     assert moved == [(bridge.device, None)]
 
 
-def test_a_result_can_be_corrected_as_strokes(dock, viewer, clicks, wait, paint, blobs):
-    image, truth = blobs
-    viewer.add_image(image, name="blobs")
-    clicks("new_strokes")
-    paint(dock.data.labels_layer.layer, truth, n=8)
+def test_a_result_can_be_corrected_as_strokes(dock, viewer, started, clicks, wait):
     dock.train.seconds.setValue(2)
     clicks("fine_tune")
     wait(lambda: dock.data.model_name == "em-segment-2")

@@ -40,7 +40,7 @@ class LossPlot(Plot):
         self._draw()
 
     def show_history(self, losses: tuple[float, ...], steps: int) -> None:
-        """Draw a whole history at once: means of equal parts of so many steps."""
+        """Draw a whole history at once, its means evenly over so many steps."""
         stride = max(1, len(losses) // MAXIMUM_POINTS)
         each = max(1, steps // max(1, len(losses)))
         self._steps = [each * (i + 1) for i in range(0, len(losses), stride)]
