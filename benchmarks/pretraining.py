@@ -1,20 +1,23 @@
 """What pretraining brings a network that is fine-tuned whole, after 5, 30 and 60 epochs: the shape of tables 2 and 3 of the paper.
 
-    python benchmarks/pretraining.py DATA [--steps 300] [--epochs 5 30 60] [--seeds 3] [--images 4] [--crops 8] [--side 512]
-        [--sets NAME ...] [--nets NAME ...] [--restoration-net hrnet] [--work FOLDER] [--out pretraining.json]
-        [--table docs/pretraining-results.md] [--plots docs]
+    python benchmarks/pretraining.py DATA [--steps 300] [--epochs 5 30 60] [--seeds 3] [--images 4] [--crops 8] [--crop-px 192]
+        [--side 512] [--sets NAME ...] [--nets NAME ...] [--restoration-net HRNet] [--adversarial 0] [--work FOLDER]
+        [--out pretraining.json] [--table docs/pretraining-results.md] [--plots docs]
 
 DATA holds segmentation/<set>/{images,labels}/*.tif, restoration/<set>/{noisy|lr}, {clean|clean_nobg|hr}/*.tif and pretrain/*.tif. As in
 arXiv 2402.18286 every weight is trained: Adam at 2e-4, flips and rotations; cross-entropy for segmentation, L1 + L2 for restoration. Pretraining
 is "restore" (with its discriminator under --adversarial 1) on images that show none of the specimens scored here. An epoch is
---crops crops of each of --images images; what is scored are up to eight other images of the set. Segmentation: mean Dice of the
-classes but the background. Restoration: L1, PSNR in dB and SSIM of grey levels 0..1, for backgrounds after the least-squares gain and offset. Numbers are means over sets, ± one standard
-deviation over seeds. Trained weights are kept in --work and not trained again. Needs scikit-image and matplotlib beside the package.
+--crops crops of --crop-px of each of --images images; what is scored are up to eight other images of the set. Segmentation: mean Dice of the
+classes but the background. Restoration: L1, PSNR in dB and SSIM of grey levels 0..1, for backgrounds after the least-squares gain and
+offset. Numbers are means over sets, ± one standard deviation over seeds. Trained weights and finished runs are kept in --work and not
+made again. Needs scikit-image and matplotlib beside the package.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,7 +57,7 @@ PAIRS = {  # title -> model, factor, folder, inputs, targets
     "super-resolution x2": ("em-superres-x2", 2, "sem_superres_x2", "lr", "hr"),
 }
 SHOWN_IN_PAIRS = ("sem_superalloy", "sem_ebc_oxide", "sem_nanocomposite", "hrtem_particles_sim")  # left out, too
-RATE, BATCH, CROP_PX, N_TESTED = 2e-4, 4, 192, 8
+RATE, BATCH, N_TESTED = 2e-4, 4, 8
 
 Rng = np.random.Generator
 Row = dict[str, Any]
@@ -95,7 +98,7 @@ def fine_tuned(
     for epoch in range(1, max(args.epochs) + 1):
         order = rng.permutation(np.repeat(np.arange(len(pairs.train)), args.crops))
         for at in range(0, len(order), BATCH):
-            crops = [cut(*pairs.train[i], pairs.factor, rng) for i in order[at : at + BATCH]]
+            crops = [cut(*pairs.train[i], pairs.factor, args.crop_px, rng) for i in order[at : at + BATCH]]
             given, wanted = (torch.from_numpy(np.stack(c)[:, None]).to(device) for c in zip(*crops, strict=True))
             optimizer.zero_grad(set_to_none=True)
             loss(module(given.to(memory_format=torch.channels_last)), wanted).backward()
@@ -104,9 +107,9 @@ def fine_tuned(
             yield epoch
 
 
-def cut(given: np.ndarray, wanted: np.ndarray, factor: int, rng: Rng) -> Pair:
+def cut(given: np.ndarray, wanted: np.ndarray, factor: int, crop_px: int, rng: Rng) -> Pair:
     """The same square of an input and of its target, turned alike."""
-    px = min(CROP_PX, *(n // 16 * 16 for n in given.shape))
+    px = min(crop_px, *(n // 16 * 16 for n in given.shape))
     y, x = (int(rng.integers(n - px + 1)) for n in given.shape)
     fine = wanted[factor * y : factor * (y + px), factor * x : factor * (x + px)]
     state = int(rng.integers(2**31))
@@ -147,14 +150,30 @@ def segmentation(args: argparse.Namespace, hidden: tuple[str, ...]) -> Iterator[
         n_classes = 1 + max(int(t.max()) for _, t in pairs.train + pairs.test)
         for net in args.nets:
             for seed in range(args.seeds):
-                for begin, generator in beginnings(NETS[net], seed, hidden, args):
-                    torch.manual_seed(seed)  # the same new layer for both beginnings
-                    module = place(Segmenter(generator.network.backbone, n_classes), args.device)
-                    for epoch in fine_tuned(module, pairs, lambda x, y: F.cross_entropy(x, y[:, 0]), seed, args):
-                        scores = [dice(classes(module, x, args.device), y) for x, y in pairs.test]
-                        yield {"set": name, "net": net, "begin": begin, "epochs": epoch, "seed": seed,
-                               "Dice": float(np.mean(scores)), "parameters": sum(p.numel() for p in module.parameters())}  # fmt: skip
+                for begin, run in beginnings(NETS[net], seed, hidden, args):
+                    what = {"set": name, "net": net, "begin": begin, "seed": seed}
+                    yield from kept(args, what, dices(run, pairs, n_classes, seed, args))
                 print(name, net, "seed", seed, "done", flush=True)
+
+
+def dices(run: Run, pairs: Pairs, n_classes: int, seed: int, args: argparse.Namespace) -> Iterator[Row]:
+    """Dice after each of --epochs, begun with the weights of ``run``."""
+    generator = segmenter(weights(run, args.data, args.work, args.device, args.adversarial))
+    torch.manual_seed(seed)  # the same new layer for both beginnings
+    module = place(Segmenter(generator.network.backbone, n_classes), args.device)
+    for epoch in fine_tuned(module, pairs, lambda x, y: F.cross_entropy(x, y[:, 0]), seed, args):
+        scores = [dice(classes(module, x, args.device), y) for x, y in pairs.test]
+        n_parameters = sum(p.numel() for p in module.parameters())
+        yield {"epochs": epoch, "Dice": float(np.mean(scores)), "parameters": n_parameters}
+
+
+def kept(args: argparse.Namespace, what: Row, rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows of one run, told apart by ``what``: those in --work from an earlier run with these settings, or new ones."""
+    scale = (args.steps, args.epochs, args.images, args.crops, args.crop_px, args.side, args.adversarial)
+    file = args.work / f"{hashlib.sha256(json.dumps([what, scale]).encode()).hexdigest()[:16]}.json"
+    if not file.is_file():
+        file.write_text(json.dumps([what | row for row in rows]))
+    yield from json.loads(file.read_text())
 
 
 @torch.inference_mode()
@@ -164,10 +183,9 @@ def classes(module: nn.Module, unit: np.ndarray, device: str) -> np.ndarray:
 
 def beginnings(
     net: dict[str, Any], seed: int, hidden: tuple[str, ...], args: argparse.Namespace
-) -> Iterator[tuple[str, Generator]]:
+) -> Iterator[tuple[str, Run]]:
     for begin, pretexts in (("random", RANDOM), ("pretrained", "restore")):
-        run = Run(pretexts, args.steps, seed, hidden, net)
-        yield begin, segmenter(weights(run, args.data, args.work, args.device, args.adversarial))
+        yield begin, Run(pretexts, args.steps, seed, hidden, net)
 
 
 def restoration(args: argparse.Namespace, hidden: tuple[str, ...]) -> Iterator[Row]:
@@ -178,15 +196,18 @@ def restoration(args: argparse.Namespace, hidden: tuple[str, ...]) -> Iterator[R
         pairs = Pairs([unit_pair(*grey(*f)) for f in train], [grey(*f) for f in test], factor)
         for seed in range(args.seeds):
             for begin, steps in (("random", 0), ("pretrained", args.steps)):
-                run = Run("restore", steps, seed, hidden, net)
-                made = weights(run, args.data, args.work, args.device, args.adversarial)
-                generator = Generator.from_file(read_model(made / model), args.device)
-                for epoch in fine_tuned(generator.network.train(), pairs, l1_and_l2, seed, args):
-                    found = [restored(generator, x, y) for x, y in pairs.test]
-                    yield {"task": title, "begin": begin, "epochs": epoch, "seed": seed} | {
-                        k: float(np.mean([f[k] for f in found])) for k in found[0]
-                    }
+                run, what = Run("restore", steps, seed, hidden, net), {"task": title, "begin": begin, "seed": seed}
+                yield from kept(args, what, errors(run, model, pairs, seed, args))
             print(title, "seed", seed, "done", flush=True)
+
+
+def errors(run: Run, model: str, pairs: Pairs, seed: int, args: argparse.Namespace) -> Iterator[Row]:
+    """L1, PSNR and SSIM after each of --epochs, begun with the weights of ``run``."""
+    made = weights(run, args.data, args.work, args.device, args.adversarial)
+    generator = Generator.from_file(read_model(made / model), args.device)
+    for epoch in fine_tuned(generator.network.train(), pairs, l1_and_l2, seed, args):
+        found = [restored(generator, x, y) for x, y in pairs.test]
+        yield {"epochs": epoch} | {k: float(np.mean([f[k] for f in found])) for k in found[0]}
 
 
 def l1_and_l2(x: Tensor, y: Tensor) -> Tensor:
@@ -216,7 +237,7 @@ def restored(generator: Generator, given: np.ndarray, wanted: np.ndarray) -> dic
 
 
 def report(segmented: list[Row], repaired: list[Row], args: argparse.Namespace) -> str:
-    scale = f"{args.steps} steps of pretraining; {args.crops} crops of each of {args.images} images an epoch; {args.seeds} seeds"
+    scale = f"{args.steps} steps of pretraining; {args.crops} crops of {args.crop_px} px of each of {args.images} images an epoch; {args.seeds} seeds"
     parts = [
         f"Scale: {scale}; sets {', '.join(dict.fromkeys(r['set'] for r in segmented))}.",
         "Dice by epochs of fine-tuning",
@@ -238,6 +259,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--crops", type=int, default=8)
+    parser.add_argument("--crop-px", type=int, default=192)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
@@ -246,6 +268,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parsed(parser)
     args.work, args.device = args.work or Path(tempfile.mkdtemp()), choose_device(args.device)
+    args.work.mkdir(parents=True, exist_ok=True)
     hidden = tuple(sorted({*args.sets, *SHOWN_IN_PAIRS}))
     segmented, repaired = list(segmentation(args, hidden)), list(restoration(args, hidden))
     text = report(segmented, repaired, args)
