@@ -101,16 +101,32 @@ def test_a_picture_that_looks_elsewhere_is_brought_back_and_one_that_does_not_is
     assert head.aligned(head.solve(x, kinds, 2), elsewhere).usual is None
 
 
+def test_what_there_is_more_of_is_answered_sooner_and_what_is_rare_is_not_lost() -> None:
+    torch.manual_seed(0)
+    head, painted = ClassesHead(2), torch.arange(400) % 2
+    solved = head.solve(torch.randn(400, 2) + 1.5 * painted[:, None], painted, 2)
+    shown = (torch.arange(4000) % 20 == 0).long()  # one in twenty, though as much of it was painted
+    x = torch.randn(4000, 2) + 1.5 * shown[:, None]
+    inclined = head.expecting(solved, x)
+    before, after = ((head.at(x, s).argmax(1) == 1) for s in (solved, inclined))
+    alarms, recall = ([float(f[shown == k].float().mean()) for f in (before, after)] for k in (0, 1))
+    assert alarms[1] < 0.7 * alarms[0] and recall[1] > 0.5
+    assert torch.equal(head.expecting(inclined, x).prior, inclined.prior)  # asked again, it does not lean further
+    calibrated = inclined.times(0.5)
+    assert torch.equal(head.at(x, calibrated).argmax(1), head.at(x, inclined).argmax(1))
+
+
 def test_a_head_keeps_what_painted_pictures_look_like_and_older_ones_load_without() -> None:
     x, y = torch.randn(50, 3 + N_FEATURES), torch.arange(50) % 2
     head, again = ClassesHead(3, 2), ClassesHead(3, 2)
-    head.fill(head.remembering(head.solve(x, y, 2), x))
+    head.fill(head.remembering(head.expecting(head.solve(x, y, 2), x[:20] + 1), x))
     state = head.state_dict()
     again.load_state_dict(state)
+    assert torch.equal(again.solved.prior, head.prior) and head.prior.any()
     assert again.solved.usual is not None and torch.equal(again.solved.usual.scores, head.usual_scores)
     older = ClassesHead(3, 2)
-    older.load_state_dict({k: v for k, v in state.items() if "usual" not in k})
-    assert older.solved.usual is None
+    older.load_state_dict({k: v for k, v in state.items() if "usual" not in k and "prior" not in k})
+    assert older.solved.usual is None and not older.solved.prior.any()
     assert torch.equal(older.at(x, older.aligned(older.solved, x + 9)), older.at(x, older.solved))
 
 

@@ -55,7 +55,7 @@ def candidate_of(generator: Generator, painting: Painting, seed: int, cache: Fea
     samples = sample(generator.network, painting, cache, seed)
     solver = solver_of(generator.network)
     strength, _ = choose_strength(solver, samples, len(classes))
-    learn = ridge(solver, samples, len(classes), strength, solver.weight)
+    learn = ridge(solver, samples, len(classes), strength, solver.solved)
     x, y, fold = (values.cpu().numpy() for values in (samples.x, samples.y, samples.fold))
     warmth = solver.log_temperature.exp()
     saved = scorer(solver, solver.solved.times(warmth)) if generator.has_head else None

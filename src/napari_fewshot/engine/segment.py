@@ -98,31 +98,33 @@ class OnStrokes:
             self.strength, score = choose_strength(solver, judged, self.n_classes)
         else:
             score = held_out_score(solver, judged, self.n_classes, self.strength)
+        self.pixels = pixels_around(module, self.painting, self.cache, self.seed)
         with torch.no_grad():
             solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, self.strength)
-        return Head(solved, self.strength, score, self._offsets(module, solved.weight, self.strength))
+            solved = solver.expecting(solved, self.pixels)
+        return Head(solved, self.strength, score, self._offsets(module, solved, self.strength))
 
-    def _offsets(self, module: Network, weight: Tensor, strength: float) -> Tensor | None:
+    def _offsets(self, module: Network, solved: Solved, strength: float) -> Tensor | None:
         """What the wish never to miss a class adds to logits; layers that were trained are asked for fold 0 only."""
         if self.never_miss is None:
             return None
-        learn = ridge(solver_of(module), self.samples, self.n_classes, strength, weight)
+        learn = ridge(solver_of(module), self.samples, self.n_classes, strength, solved)
         asked = UNSEEN if self.is_tuned or fingerprint(module) != self.base else ALL_FOLDS
         point = point_on(self.samples, self.painting.classes, learn, self.never_miss, asked)
-        return None if point is None else torch.from_numpy(point.offsets(self.painting.classes)).to(weight.device)
+        return None if point is None else torch.from_numpy(point.offsets(self.painting.classes)).to(solved.bias.device)
 
     def _calibrate(self, module: Network, head: Head) -> Head:
-        solver, judged = solver_of(module), self.samples.thinned(JUDGED_PER_CLASS)
-        pixels = pixels_around(module, self.painting, self.cache, self.seed)
+        solver, judged, pixels = solver_of(module), self.samples.thinned(JUDGED_PER_CLASS), self.pixels
 
         def learn(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-            return partial(solver.at, solved=solver.solve(x, y, self.n_classes, head.strength))
+            solved = solver.solve(x, y, self.n_classes, head.strength)
+            return partial(solver.at, solved=replace(solved, prior=head.solved.prior))
 
         scale = float(solver.log_temperature.exp())
         with torch.no_grad():
             factor = calibrating_factor(learn, judged, pixels, partial(solver.at, solved=head.solved), scale)
             solved = solver.remembering(head.solved, pixels).times(factor)
-        return replace(head, solved=solved, offsets=self._offsets(module, solved.weight, head.strength))
+        return replace(head, solved=solved, offsets=self._offsets(module, solved, head.strength))
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         solver, samples = solver_of(self.module), self.samples

@@ -19,6 +19,9 @@ WAVE_SCALE = 0.35  # of their frequencies, per standard deviation of a feature o
 WAVE_RIDGE = 1e-3  # as a share of the waves' variance
 UNLIKE = 0.5  # mean shift of features, in their standard deviations, from which on a picture is brought back
 EMPTY = 0.5  # of the usual standard deviations: a picture with less in it is not, as it may lack whole classes
+EM_STEPS = 2  # from equal shares; more would make sure of what is only likely
+PRIOR_POWER = 0.5  # of the estimated shares: half-way to them, so that what is rare is not lost
+LEAST_SHARE = 1e-3
 CHUNK_PX = 2**11  # pixels whose waves are held at a time: 2 MiB, which stay in the cache
 
 
@@ -49,6 +52,8 @@ class Solved:
         (K, D) and (K,) of the learned features; with waves (K, D + M).
     centre, spread : Tensor
         (H,) mean and standard deviation of the hand-made features over the painted pixels; empty without waves.
+    prior : Tensor
+        (K,) added to the scores: what there is more of is answered sooner; zeros as solved.
     usual : Usual or None
         None where it is not known.
     """
@@ -57,12 +62,14 @@ class Solved:
     bias: Tensor
     centre: Tensor
     spread: Tensor
+    prior: Tensor
     usual: Usual | None = None
 
     def times(self, factor: float | Tensor) -> Solved:
         """The same with scores so many times as large."""
         usual = self.usual and replace(self.usual, scores=self.usual.scores * factor)
-        return replace(self, weight=self.weight * factor, bias=self.bias * factor, usual=usual)
+        weight, bias, prior = self.weight * factor, self.bias * factor, self.prior * factor
+        return replace(self, weight=weight, bias=bias, prior=prior, usual=usual)
 
 
 class ClassesHead(nn.Module):
@@ -88,6 +95,7 @@ class ClassesHead(nn.Module):
     bias: Tensor
     centre: Tensor
     spread: Tensor
+    prior: Tensor
     usual: Tensor
     usual_scores: Tensor
     directions: Tensor
@@ -102,6 +110,7 @@ class ClassesHead(nn.Module):
         self.register_buffer("bias", torch.zeros(n_classes))
         self.register_buffer("centre", torch.zeros(N_FEATURES))
         self.register_buffer("spread", torch.ones(N_FEATURES))
+        self.register_buffer("prior", torch.zeros(n_classes))
         self.register_buffer("usual", torch.zeros(2, n_features + N_FEATURES))
         self.register_buffer("usual_scores", torch.zeros(n_classes))
         directions, phases = _random_waves(N_WAVES, N_FEATURES)
@@ -115,15 +124,15 @@ class ClassesHead(nn.Module):
     @property
     def solved(self) -> Solved:
         usual = Usual(self.usual[0], self.usual[1], self.usual_scores) if self.usual.any() else None
-        return Solved(self.weight, self.bias, self.centre, self.spread, usual)
+        return Solved(self.weight, self.bias, self.centre, self.spread, self.prior, usual)
 
     def fill(self, solved: Solved | None) -> None:
         """Take over what was solved; None empties the head."""
         if solved is None:
-            self.weight, self.bias, usual = self.weight[:0], self.bias[:0], None
+            self.weight, self.bias, self.prior, usual = self.weight[:0], self.bias[:0], self.prior[:0], None
         else:
             self.weight, self.bias, self.centre, self.spread = solved.weight, solved.bias, solved.centre, solved.spread
-            usual = solved.usual
+            self.prior, usual = solved.prior, solved.usual
         if usual is None:
             self.usual, self.usual_scores = torch.zeros_like(self.usual), torch.zeros_like(self.bias)
         else:
@@ -152,15 +161,29 @@ class ClassesHead(nn.Module):
             waves = self._waves(made, centre, spread)
             second, second_bias = _regress(waves, target, share, torch.tensor(WAVE_RIDGE * strength, dtype=x.dtype))
             weight, bias = torch.cat([weight, second], 1) / 2, (bias + second_bias) / 2
-        return Solved(weight, bias, centre, spread)
+        return Solved(weight, bias, centre, spread, torch.zeros_like(bias))
 
     def at(self, x: Tensor, solved: Solved) -> Tensor:
         """(N, D) or (N, D + H) features of pixels -> (N, K) scores; times the temperature's exponential, logits."""
-        scores = x[:, : self.n_features] @ solved.weight[:, : self.n_features].T + solved.bias
+        scores = x[:, : self.n_features] @ solved.weight[:, : self.n_features].T + solved.bias + solved.prior
         if len(solved.centre):
             waves = self._waves(x[:, self.n_features :], solved.centre, solved.spread)
             scores = scores + waves @ solved.weight[:, self.n_features :].T
         return scores
+
+    def expecting(self, solved: Solved, x: Tensor) -> Solved:
+        """The same, inclined to what there is more of, by (N, D + H) features of pixels painted or not.
+
+        Strokes do not tell how much there is of a class: in `solve` all weigh the same, and what is rare is found too
+        often. The shares are estimated by expectation maximisation (Saerens, Latinne & Decaestecker 2002, "Adjusting the
+        outputs of a classifier to new a priori probabilities"), of which a few steps and the square root are taken.
+        """
+        warmth, n_classes = self.log_temperature.exp(), len(solved.bias)
+        logits = self.at(x, replace(solved, prior=torch.zeros_like(solved.bias))) * warmth
+        shares = torch.full_like(solved.bias, 1 / n_classes)
+        for _ in range(EM_STEPS):
+            shares = (logits + shares.log()).softmax(1).mean(0).clamp(min=LEAST_SHARE)
+        return replace(solved, prior=PRIOR_POWER * (n_classes * shares).log() / warmth)
 
     def remembering(self, solved: Solved, x: Tensor) -> Solved:
         """The same, knowing what painted pictures look like by (N, D + H) features of their pixels."""
@@ -204,11 +227,12 @@ class ClassesHead(nn.Module):
         if len(solved.centre):
             parts.append(self._scores_of_waves(looks[-1], box, solved))
         total = spread_sum(parts, box)
-        return (total + solved.bias[:, None, None].to(total.dtype)) * self.log_temperature.exp()
+        level = (solved.bias + solved.prior)[:, None, None].to(total.dtype)
+        return (total + level) * self.log_temperature.exp()
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *how: Any) -> None:
-        """What the painted pictures look like is not known of models from before it was kept."""
-        for name in {"usual", "usual_scores"} & self._buffers.keys():
+        """What the painted pictures look like, and show more of, is not known of models from before it was kept."""
+        for name in {"usual", "usual_scores", "prior"} & self._buffers.keys():
             state_dict.setdefault(prefix + name, getattr(self, name))
         super()._load_from_state_dict(state_dict, prefix, *how)
 
