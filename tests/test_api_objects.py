@@ -56,3 +56,10 @@ def test_a_class_may_be_asked_for_never_to_be_missed(disc):
     assert tuned.card.never_miss.recall == 1.0 and np.mean(nf.predict(tuned, image)[truth == 2] == 2) > 0.95
     with pytest.raises(nf.FewshotError, match="painted classes"):
         nf.fine_tune(nf.load("classic"), image, strokes, never_miss=(7, 0.9))
+
+
+def test_a_plane_takes_two_steps_and_a_stack_three(discs):
+    _, table = nf.objects(discs[0], spacing=(5.0, 5.0), unit="nm")
+    assert table["area (nm²)"] == pytest.approx(25 * table["area"])
+    with pytest.raises(nf.FewshotError, match="each of Z, Y and X, got 2"):
+        nf.objects(discs, spacing=(5.0, 5.0), unit="nm")

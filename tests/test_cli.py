@@ -1,6 +1,7 @@
 """The command line: files in, files out; a user's mistake is one line and exit code 2."""
 
 import json
+import signal
 import subprocess
 import sys
 import zipfile
@@ -243,3 +244,28 @@ def test_where_a_model_goes_is_tried_before_it_is_trained(files, capsys):
     out = files / "in-the-way" / "model"
     assert run("fine-tune", "em-denoise", "--images", files / "image.tif", "--out", out, "--seconds", 60) == 2
     assert "choose another folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_fine_tuning_with_the_best_so_far(files, monkeypatch, capsys):
+    from napari_fewshot.engine.segment import OnStrokes
+
+    losses = OnStrokes.losses
+
+    def interrupted(self, rng):
+        signal.raise_signal(signal.SIGINT)
+        return losses(self, rng)
+
+    monkeypatch.setattr(OnStrokes, "losses", interrupted)
+    command = ["fine-tune", "em-segment", "--images", files / "image.tif", "--painted", files / "painted.tif"]
+    assert run(*command, "--out", files / "tuned", "--seconds", 100, "--device", "cpu") == 0
+    assert (files / "tuned" / "card.json").exists() and "Ctrl-C again ends at once" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_elsewhere_says_what_became_of_the_files(files, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_fewshot.api.predict", interrupted)
+    assert run("predict", "em-denoise", files / "image.tif", files / "out.tif", "--device", "cpu") == 130
+    assert "finished files are complete" in capsys.readouterr().err and not (files / "out.tif").exists()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import zarr
 from napari_fewshot import cli, cli_pretrain
 from napari_fewshot.cli_pretrain import parse_pretexts
 from napari_fewshot.core.errors import ModelError
+from napari_fewshot.core.intensity import Intensity
 
 TINY = ["--pretexts", "inpaint", "--widths", "4", "8", "--steps", "1", "--device", "cpu"]
 
@@ -89,6 +91,18 @@ def test_a_cluster_that_ends_the_job_gets_a_model_and_a_checkpoint(folder, tmp_p
     assert run(*command, "--out", tmp_path / "second", "--resume", tmp_path / "first") == 0
     steps += [json.loads((tmp_path / "second" / "em-segment" / "card.json").read_text())["steps"]]
     assert steps == [1, 3]
+
+
+def test_stopped_before_anything_was_learned_no_model_is_saved(folder, tmp_path, monkeypatch, capsys):
+    from napari_fewshot.engine import windows
+
+    def ending(plane):
+        signal.raise_signal(signal.SIGTERM)
+        return Intensity.measure(plane)
+
+    monkeypatch.setattr(windows, "Intensity", SimpleNamespace(measure=ending))
+    assert run("pretrain", "--data", folder, "--out", tmp_path / "made", *TINY) == 0
+    assert "no model is saved" in capsys.readouterr().err and not [*tmp_path.glob("made/em-*")]
 
 
 @pytest.mark.heavy

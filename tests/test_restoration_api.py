@@ -39,3 +39,13 @@ def test_a_series_learns_from_its_mean(denoiser, disc):
 def test_a_strength_out_of_range_says_so(denoiser, disc):
     with pytest.raises(nf.FewshotError, match=r"0\.5 to 2"):
         nf.predict(denoiser, disc[0], strength=5)
+
+
+def test_what_restores_first_is_as_strong_as_asked_and_must_be_a_restoration(denoiser, disc):
+    image, truth = disc
+    tuned = nf.fine_tune(nf.load("em-segment"), image, simulate_strokes(truth, 3), steps=0)
+    strong = nf.predict(tuned, nf.predict(denoiser, image, strength=2.0))
+    np.testing.assert_array_equal(nf.predict(tuned, image, strength=2.0, first=denoiser), strong)
+    for wrong in (tuned, nf.load("em-superres-x2")):
+        with pytest.raises(nf.FewshotError, match="choose one that denoises"):
+            nf.predict(tuned, image, first=wrong)

@@ -42,3 +42,10 @@ def test_a_fine_tuned_model_needs_no_strokes_and_a_lazy_stack_is_read_in_parts(s
     assert nf.suggest(tuned, lazy, seconds=1e-9) and len(read) <= 3
     with pytest.raises(nf.FewshotError, match="paint a few strokes"):
         nf.suggest(nf.load("em-segment"), planes)
+
+
+def test_an_empty_plane_is_passed_over(stack):
+    planes, strokes = stack[0].astype(np.float32), stack[1]
+    planes[2] = np.nan
+    spots = nf.suggest(nf.load("em-segment"), planes, strokes, seconds=60)
+    assert {s.index for s in spots} == {(z,) for z in (0, 1, 3, 4)}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from napari_fewshot.api_arguments import Images, budget_from, painting_from, pairs_from, wish_from
+from napari_fewshot.api_arguments import Images, budget_from, check_first, painting_from, pairs_from, wish_from
 from napari_fewshot.api_objects import objects as objects
 from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
@@ -19,7 +20,7 @@ from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import NAME, ModelFile, Shelf, read_model
-from napari_fewshot.engine.listen import Silent
+from napari_fewshot.engine.listen import Listener, Silent
 from napari_fewshot.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -109,21 +110,35 @@ def fine_tune(
     FewshotError
         The images, the strokes or the budget cannot be used; the message names the cure.
     """
+    how: dict[str, Any] = {"seconds": seconds, "steps": steps, "seed": seed, "never_miss": never_miss}
+    found = tuned(generator, images, painted, Teller(on_event) if on_event else Silent(), **how)
+    if on_event:
+        on_event(Finished("", found.to_file()))
+    return found
+
+
+def tuned(
+    generator: Generator,
+    images: Images,
+    painted: Images | None,
+    listener: Listener,
+    *,
+    seconds: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    never_miss: tuple[int, float] | None = None,
+) -> Generator:
+    """What `fine_tune` answers, with a listener that may stop it: the best so far then."""
     from napari_fewshot.engine.fine_tune import fine_tune_restore, fine_tune_segment
 
     started = time.monotonic()
-    listener = Teller(on_event) if on_event else Silent()
     if TASKS[generator.card.task].needs_strokes:
         painting = painting_from(images, painted)
         wish = wish_from(never_miss, painting)
         budget = budget_from(seconds, steps, started)
-        tuned = fine_tune_segment(generator, painting, budget, seed=seed, listener=listener, never_miss=wish)
-    else:
-        pairs = pairs_from(images, painted, generator.card.factor)
-        tuned = fine_tune_restore(generator, pairs, budget_from(seconds, steps, started), seed=seed, listener=listener)
-    if on_event:
-        on_event(Finished("", tuned.to_file()))
-    return tuned
+        return fine_tune_segment(generator, painting, budget, seed=seed, listener=listener, never_miss=wish)
+    pairs = pairs_from(images, painted, generator.card.factor)
+    return fine_tune_restore(generator, pairs, budget_from(seconds, steps, started), seed=seed, listener=listener)
 
 
 @overload
@@ -157,11 +172,11 @@ def predict(
     uncertainty : bool
         Also return a map of how unsure each pixel is.
     strength : float
-        Of a restoration, 0.5 to 2: more takes away more noise and more detail.
+        Of a restoration, 0.5 to 2: more takes away more noise and more detail; before a segmentation, that of ``first``.
     first : Generator, optional
         A restoration of the same size that each plane goes through before ``generator`` sees it.
     on_event : callable, optional
-        Gets a `Progress` after each plane.
+        Gets a `Progress` after each plane, and a `Note` where there is something to say.
 
     Returns
     -------
@@ -175,20 +190,22 @@ def predict(
     PictureError
         Too small, too many axes, no finite pixel.
     ModelError
-        A segmentation model that has not been fine-tuned.
+        A segmentation model that has not been fine-tuned, or a ``first`` that is no restoration of the same size.
     """
+    if first is not None:
+        check_first(first.card)
     if isinstance(image, list | tuple):
         how: dict[str, Any] = {"uncertainty": uncertainty, "strength": strength, "first": first, "on_event": on_event}
         return [predict(generator, one, **how) for one in image]
-    picture = picture_of(image)
+    picture, is_segmentation = picture_of(image), TASKS[generator.card.task].needs_strokes
     started, listener = time.monotonic(), Teller(on_event) if on_event else Silent()
     values: np.ndarray | None = None
     doubt: np.ndarray | None = None
     for done, index in enumerate(picture.plane_indices(), start=1):
         plane = picture.take_plane(index)
         if first is not None:
-            plane, _ = _answer(first, plane, False, 1.0)
-        plane, unsure = _answer(generator, plane, uncertainty, strength)
+            plane, _ = _answer(first, plane, False, strength if is_segmentation else 1.0, listener)
+        plane, unsure = _answer(generator, plane, uncertainty, strength, listener)
         if values is None:
             values = np.empty((*picture.shape[:-2], *plane.shape), plane.dtype)
             doubt = np.empty(values.shape, np.float32) if unsure is not None else None
@@ -203,7 +220,7 @@ def predict(
 
 
 def _answer(
-    generator: Generator, plane: np.ndarray, uncertainty: bool, strength: float
+    generator: Generator, plane: np.ndarray, uncertainty: bool, strength: float, listener: Listener
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The answer for a (Y, X) plane, and how unsure it is when that is asked for."""
     from napari_fewshot.engine.predict import predict_plane
@@ -212,7 +229,7 @@ def _answer(
     if TASKS[generator.card.task].needs_strokes:
         values, sure = predict_plane(generator, plane, confidence=uncertainty)
         return values, None if sure is None else 1 - sure
-    restored = restore_plane(generator, plane, Restoring(strength, uncertainty))
+    restored = restore_plane(generator, plane, Restoring(strength, uncertainty), listener=OnlyNotes(listener))
     return restored.values, restored.maps.get("uncertainty")
 
 
@@ -258,12 +275,23 @@ def suggest(
     guide = Guide.of(generator, painting, FeatureCache(), seed)
     began, looks, seen = time.monotonic(), plan_looks(picture), []
     for look in looks:
-        seen.append(look_over(guide, look, *take_look(picture, look)))
+        with suppress(PictureError):  # a plane without a finite pixel shows nothing to paint on
+            seen.append(look_over(guide, look, *take_look(picture, look)))
         spent = time.monotonic() - began
         listener.progress(len(seen), len(looks), spent, max(0.0, seconds - spent), {}, None)
         if spent > seconds:
             break
     return ranked(seen)
+
+
+class OnlyNotes(Silent):
+    """Hands on what is said, not how far each plane is."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def note(self, message: str) -> None:
+        self._listener.note(message)
 
 
 class Teller(Silent):

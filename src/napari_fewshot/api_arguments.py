@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from napari_fewshot.core.errors import FewshotError, PictureError, StrokesError
+from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.errors import FewshotError, ModelError, PictureError, StrokesError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.picture import Picture, picture_of
 from napari_fewshot.core.strokes import Painting, painting_of
+from napari_fewshot.tasks import TASKS
 
 DEFAULT_SECONDS = 10.0
 Images = np.ndarray | Sequence[np.ndarray]
@@ -37,6 +39,12 @@ def wish_from(never_miss: tuple[int, float] | None, painting: Painting) -> Never
             f"never_miss is {never_miss}: give one of the painted classes {painting.classes} and a share from 0 to 1"
         )
     return wish
+
+
+def check_first(card: ModelCard) -> None:
+    """Raise ModelError unless a model can restore images for another one to look at."""
+    if TASKS[card.task].needs_strokes or card.factor != 1:
+        raise ModelError(f"'{card.name}' cannot restore images for another model: choose one that denoises")
 
 
 def painting_from(images: Images, painted: Images | None) -> Painting:

@@ -19,7 +19,7 @@ def objects(
     image: Any = None,
     split: float = SPLIT,
     smallest_px: int = 1,
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
     unit: str = "px",
 ) -> tuple[np.ndarray, Columns]:
     """Tell the objects of one class apart, with ids that go on along Z, and measure them.
@@ -39,7 +39,7 @@ def objects(
     smallest_px : int
         Smaller outlines are specks and left out.
     spacing : tuple of float
-        Size of a pixel along Z, Y and X in ``unit``; 1 along Z for single planes.
+        Size of a pixel along Z, Y and X in ``unit``; without a Z axis two numbers will do.
     unit : str
         Such as ``"nm"``; sizes and lengths come in it too.
 
@@ -53,7 +53,7 @@ def objects(
     Raises
     ------
     FewshotError
-        The image has another shape, or ``split`` is not between 0 and 1.
+        The image has another shape, ``split`` is not between 0 and 1, or ``spacing`` does not fit the axes.
     """
     from napari_fewshot.engine.objects import separate
 
@@ -62,6 +62,7 @@ def objects(
     if grey.shape != picture.shape:
         raise PictureError(f"the image has shape {grey.shape}, the labels {picture.shape}: they must be equal")
     axis = picture.leading.find("Z")
+    grid = _grid(spacing, unit, axis >= 0)
     linker = Linker()
     measures = Measures(axis >= 0, "".join(a for a in picture.leading if a != "Z"))
     ids = np.zeros(picture.shape, np.int32)
@@ -71,7 +72,15 @@ def objects(
         names = linker.link(z, outlines, series)
         ids[index] = names[outlines]
         measures.add(z, outlines, names, grey.take_plane(index), series)
-    return ids, measures.table(Grid(spacing, unit))
+    return ids, measures.table(grid)
+
+
+def _grid(spacing: tuple[float, ...], unit: str, is_stack: bool) -> Grid:
+    if len(spacing) != 3 and (is_stack or len(spacing) != 2):
+        wanted = "Z, Y and X" if is_stack else "Y and X"
+        raise FewshotError(f"spacing needs a number for each of {wanted}, got {len(spacing)}")
+    steps = spacing if len(spacing) == 3 else (1.0, *spacing)
+    return Grid((steps[0], steps[1], steps[2]), unit)
 
 
 def _checked(wanted: Objects) -> Objects:

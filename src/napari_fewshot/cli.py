@@ -13,7 +13,8 @@ from cyclopts import App
 
 from napari_fewshot.cli_files import Files, list_pictures, pair_painted, read_labels, read_whole
 from napari_fewshot.cli_pretrain import pretrain
-from napari_fewshot.cli_speech import describe, show
+from napari_fewshot.cli_speech import describe, show, show_note
+from napari_fewshot.cli_stop import stoppable
 from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError, StorageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 MODEL_BYTES = 20_000_000  # that must be free where a model is to be saved, before time is spent on it
 
 app = App(
-    name="napari-fewshot", help="Few-shot segmentation and restoration of micrographs.", version_flags=["--version"]
+    name="napari-fewshot",
+    help="Few-shot segmentation and restoration of micrographs.",
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # `main` says what becomes of the files
 )
 models_app = App(name="models", help="List models, or export and import them.")
 app.command(models_app)
@@ -102,7 +106,7 @@ def fine_tune(
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Adapt a model to a few pictures and save it as a model folder.
+    """Adapt a model to a few pictures and save it as a model folder; Ctrl-C saves the best so far.
 
     Parameters
     ----------
@@ -139,7 +143,8 @@ def fine_tune(
     read_painted = read_labels if TASKS[generator.card.task].needs_strokes else read_whole
     arrays = [read_whole(path) for path in paths]
     targets = [read_painted(path) for path in partners] if partners is not None else None
-    tuned = api.fine_tune(generator, arrays, targets, seconds=seconds, steps=steps, seed=seed, on_event=show)
+    with stoppable() as listener:
+        tuned = api.tuned(generator, arrays, targets, listener, seconds=seconds, steps=steps, seed=seed)
     print(file=sys.stderr)
     try:
         describe(tuned.save(out))
@@ -263,6 +268,7 @@ def demo(*, out: Path = Path("fewshot-demo"), headless: bool = False, seed: int 
 
 def _plane_work(model: str, strength: float, first: str | None, device: str) -> PlaneWork:
     from napari_fewshot import api
+    from napari_fewshot.api_arguments import check_first
     from napari_fewshot.batch.folder import PlaneWork
     from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 
@@ -271,9 +277,10 @@ def _plane_work(model: str, strength: float, first: str | None, device: str) -> 
     if Restoring(strength) != AS_TRAINED:
         parameters["restoring"] = asdict(Restoring(strength))
     if before is not None:
+        check_first(before.card)
         parameters["first"] = {"name": before.card.name, "id": before.card.id}
     return PlaneWork(
-        lambda plane: np.asarray(api.predict(generator, plane, strength=strength, first=before)),
+        lambda plane: np.asarray(api.predict(generator, plane, strength=strength, first=before, on_event=show_note)),
         generator.card,
         on_event=show,
         parameters=parameters,

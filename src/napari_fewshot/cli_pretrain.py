@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from napari_fewshot.cli_files import KEPT_OPEN, Files, list_pictures, open_pictures, read_labels, read_whole
-from napari_fewshot.cli_speech import describe, show
+from napari_fewshot.cli_speech import describe
+from napari_fewshot.cli_stop import stoppable
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
 
@@ -98,27 +98,16 @@ def pretrain(
     licence
         What the cards say of the models.
     """
-    from napari_fewshot.api import Teller
     from napari_fewshot.core.shelf import read_model
     from napari_fewshot.engine.device import use_threads
     from napari_fewshot.engine.pretrain import NET, Recipe
     from napari_fewshot.engine.pretrain import pretrain as run
 
-    class Stoppable(Teller):
-        is_stopped = False
-
-        def stopped(self) -> bool:
-            return self.is_stopped
-
-    def stop(*_: object) -> None:
-        listener.is_stopped = True
-
     use_threads(threads)
-    listener = Stoppable(show)
     paths = [p for p in list_pictures(data) if not leave_out or leave_out not in p.name]
     given = {"name": net, "widths": widths, "receptive_px": receptive_px}
     description = {k: v for k, v in given.items() if v is not None}
-    with ExitStack() as files:
+    with stoppable() as listener, ExitStack() as files:
         pictures = open_pictures(paths, files, listener.note, 0 if loaders > 1 else KEPT_OPEN)
         if not pictures:
             raise PictureError("there is no picture to learn from: check --data and --leave-out")
@@ -145,12 +134,7 @@ def pretrain(
             licence,
             *([tuple(name.strip() for name in models.split(","))] if models else ()),
         )
-        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}  # a cluster sends SIGTERM first
-        try:
-            cards = run(recipe, out, listener)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        cards = run(recipe, out, listener)
     for card in cards:
         describe(card)
     return cards

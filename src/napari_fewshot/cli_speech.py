@@ -20,6 +20,12 @@ def show(event: Event) -> None:
         print(f"{event.done}{total}, {event.seconds:.0f} s{left}{losses}{score}", end=end, file=sys.stderr)
 
 
+def show_note(event: Event) -> None:
+    """Only what is said, not how far it is."""
+    if isinstance(event, Note):
+        show(event)
+
+
 def describe(card: ModelCard) -> None:
     scores = ", ".join(f"{k} {v:.3g}" for k, v in card.scores.items())
     parent = f"from {card.parent}" if card.parent else "pretrained"

@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -15,6 +17,17 @@ from napari_fewshot.batch.formats.ome_zarr import write_zarr
 from napari_fewshot.batch.formats.tiff import write_tiff
 from napari_fewshot.compute.events import Note, Progress
 from napari_fewshot.core.errors import PictureError, StorageError
+
+SECOND_RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+from napari_fewshot.batch.folder import PlaneWork, apply_to_folder, plan_folder
+from napari_fewshot.core.card import ModelCard
+card = ModelCard("other", "super_resolve", {"name": "residual-unet"}, factor=2)
+steps = plan_folder(*map(Path, sys.argv[1:]))
+apply_to_folder(steps, PlaneWork(lambda p: np.zeros((p.shape[0] * 2, p.shape[1] * 2), np.uint8), card))
+"""
 
 
 def doubled(plane):
@@ -179,13 +192,53 @@ def test_stopping_a_file_leaves_nothing(folder, tmp_path, work):
     assert not (tmp_path / "b.zarr").exists()
 
 
-def test_a_mistake_in_predict_shows_its_traceback(folder, tmp_path, work):
+def test_a_file_on_which_something_unforeseen_happens_is_left_out_and_its_traceback_logged(
+    folder, tmp_path, work, caplog
+):
     def wrong(plane):
-        raise ZeroDivisionError
+        if plane.sum() == tifffile.imread(folder / "a.tif").sum():
+            raise ZeroDivisionError("no span")
+        return doubled(plane)
 
-    with pytest.raises(ZeroDivisionError):
-        apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, predict=wrong))
-    assert [*(tmp_path / "out").glob("*")] == []
+    report = apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, predict=wrong))
+    assert [p.name for p in report.written] == ["b.tif", "c.tif"]
+    assert report.failed == ((folder / "a.tif", "ZeroDivisionError: no span"),)
+    assert "Traceback" in caplog.text
+
+
+def test_two_runs_into_one_folder_do_not_meet(folder, tmp_path, work):
+    """The second run begins, and ends, while the first is on its first plane."""
+    steps, others = plan_folder(folder, tmp_path / "out"), []
+
+    def meeting(plane):
+        if not others:
+            others.append(None)
+            others[0] = subprocess.run([sys.executable, "-c", SECOND_RUN, *map(str, (folder, tmp_path / "out"))])
+        return doubled(plane)
+
+    report = apply_to_folder(steps, replace(work, predict=meeting))
+    assert others[0].returncode == 0 and len(report.skipped) == 3 and not report.failed
+    for step in steps:
+        assert tifffile.imread(step.result).max() == 0  # all of it from the second run
+    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".tif", ".tiff", ".json"} - {".tiff"}
+
+
+def test_a_result_whose_place_cannot_be_is_a_storage_error(folder, tmp_path, work):
+    (tmp_path / "file").write_text("no folder")
+    for result in (tmp_path / "file" / "a.tif", tmp_path / f"{'a' * 250}.tif"):
+        with pytest.raises(StorageError, match="cannot write"):
+            apply_to_file(folder / "a.tif", result, work)
+
+
+def test_pictures_beside_the_first_of_a_file_are_remarked(tmp_path, work):
+    with tifffile.TiffWriter(tmp_path / "mixed.tif") as writer:
+        for side in (64, 80, 16):
+            writer.write(np.ones((side, side), np.uint8))
+    events = []
+    apply_to_file(tmp_path / "mixed.tif", tmp_path / "out.tif", replace(work, on_event=events.append))
+    assert [e.message for e in events] == [
+        "mixed.tif: the first of 2 pictures in the file is read; save the others apart"
+    ]
 
 
 def test_a_plane_without_a_finite_pixel_stays_empty_and_is_named(tmp_path, work):

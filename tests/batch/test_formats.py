@@ -85,7 +85,7 @@ def test_an_axis_whose_unit_is_no_length_gets_none_when_written(tmp_path):
     assert [a.get("unit") for a in multiscale_of(path)["axes"]] == [None, "nanometer", "nanometer"]
 
 
-@pytest.mark.parametrize("name", ["x.zarr", "x.ome.zarr", ".x.zarr.part.zarr", ".x.ome.zarr.part.zarr"])
+@pytest.mark.parametrize("name", ["x.zarr", "x.ome.zarr", ".x.zarr.42.part.zarr", ".x.ome.zarr.42.part.zarr"])
 def test_an_ome_zarr_is_called_what_its_file_will_be_called(tmp_path, name):
     path = tmp_path / name
     writable_format(path).write(path, iter([STACK[0]]), Layout("YX", (40, 50), STACK.dtype))
@@ -212,6 +212,34 @@ def test_an_mrc_stack_is_read_lazily_with_its_pixel_size(tmp_path):
         found, axes, steps, unit = planes_of(tmp_path / "a.mrc")
     np.testing.assert_array_equal(found, STACK)
     assert axes == "ZYX" and unit == "nm" and steps["X"] == pytest.approx(0.25)
+
+
+def test_an_ome_zarr_keeps_its_place_and_voxels_without_a_unit_their_shape(tmp_path, double_card):
+    from napari_fewshot.batch.folder import apply_to_file
+
+    group = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=3)
+    group.create_array("0", data=np.ones((2, 40, 50), np.uint8))
+    axes = [{"name": a, "type": "space"} for a in "zyx"]
+    placed = [{"type": "scale", "scale": [40.0, 5.0, 5.0]}, {"type": "translation", "translation": [7.0, 100.0, 200.0]}]
+    level = {"path": "0", "coordinateTransformations": placed}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
+    work = PlaneWork(lambda plane: plane.repeat(2, 0).repeat(2, 1), double_card)
+    apply_to_file(tmp_path / "in.zarr", tmp_path / "out.zarr", work)
+    with open_picture(tmp_path / "out.zarr") as opened:
+        assert opened.steps == {"Z": 40.0, "Y": 2.5, "X": 2.5} and opened.unit == ""
+        assert opened.starts == {"Z": 7.0, "Y": 98.75, "X": 198.75}  # pixel areas lie over those of the source
+
+
+def test_the_sections_of_an_mrc_volume_have_their_distance(tmp_path):
+    pytest.importorskip("rsciio")
+    header = np.zeros(256, "<i4")
+    header[:4], header[7:10], header[16:19] = (20, 30, 8, 2), (20, 30, 8), (1, 2, 3)
+    header[10:13] = np.array([100, 150, 80], "<f4").view("<i4")  # 5, 5 and 10 Å
+    header[52] = np.frombuffer(b"MAP ", "<i4")[0]
+    header[53] = 0x4444
+    (tmp_path / "volume.mrc").write_bytes(header.tobytes() + np.ones((8, 30, 20), "<f4").tobytes())
+    with open_picture(tmp_path / "volume.mrc") as opened:
+        assert opened.unit == "nm" and opened.steps == pytest.approx({"Z": 1.0, "Y": 0.5, "X": 0.5})
 
 
 def test_a_spectrum_image_is_passed_over_for_the_image_beside_it(tmp_path, monkeypatch):

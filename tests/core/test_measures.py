@@ -54,3 +54,11 @@ def test_series_are_told_apart():
     for t in range(2):
         measures.add(0, one, np.array([0, t + 1]), one, (t,))
     assert measures.table()["t"].tolist() == [0, 1] and Measures(True).table()["index"].tolist() == []
+
+
+def test_brightness_is_that_of_finite_pixels():
+    ids = np.zeros((1, 20, 20), np.int32)
+    ids[0, 2:12, 2:12], ids[0, 15:18, 15:18] = 1, 2
+    image = np.full(ids.shape, 5.0, np.float32)
+    image[0, 2:7], image[0, 15:] = np.nan, np.inf
+    assert measured(ids, image, is_stack=False)["intensity_mean"] == pytest.approx([5.0, np.nan], nan_ok=True)

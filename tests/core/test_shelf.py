@@ -207,3 +207,18 @@ def test_numbered_names_stay_short_enough_to_be_read(shelf, model_file):
 def test_what_a_cut_off_write_left_is_not_listed(shelf, model_file):
     write_model(model_file, shelf.root / ".part-x")
     assert "toy" not in [c.name for c in shelf.cards()]
+
+
+def test_an_export_that_fails_leaves_nothing_and_can_be_tried_again(shelf, model_file, tmp_path, monkeypatch):
+    shelf.add(model_file)
+    target = tmp_path / "far" / "away.zip"
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "writestr", full)
+        with pytest.raises(StorageError, match="No space left"):
+            shelf.export(model_file.card.name, target)
+    assert [*target.parent.iterdir()] == []
+    assert shelf.export(model_file.card.name, target) == target and target.is_file()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -112,3 +115,19 @@ def test_too_little_memory_halves_the_step_and_says_so() -> None:
     assert objective.size == 1 and sum("half as much" in n for n in listener.notes) == 2
     with pytest.raises(ComputeError, match="out of memory"):
         fit(Parabola(large=tuple(range(1000))), schedule(), listener, RNG)
+
+
+def test_with_steps_for_a_budget_looks_do_not_depend_on_the_clock() -> None:
+    class Slow(Parabola):
+        def __init__(self, pause_s: float) -> None:
+            super().__init__()
+            self.pause_s, self.looks = pause_s, list[int]()
+
+        def score(self, module: nn.Module) -> float | None:
+            self.looks.append(self.step)
+            time.sleep(self.pause_s)
+            return super().score(module)
+
+    for objective in (Slow(0.0), Slow(0.02)):
+        fit(objective, replace(schedule(25), look_s=0.01), Silent(), RNG)
+        assert objective.looks == [0, 10, 20, 25]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.strokes import painting_of
@@ -49,6 +50,18 @@ def test_a_rough_border_does_not_make_crumbs() -> None:
     rough = np.hypot(Y - 60, X - 80) + rng.normal(0, 1.2, Y.shape) < 30
     found = separate(classes(rough), Objects(2, smallest_px=40))
     assert found.max() == 1
+
+
+def test_thin_and_small_objects_are_objects_too() -> None:
+    lines = classes(Y == 20, Y == 40, disc(90, 80, 12))
+    assert separate(lines, Objects(2)).max() == 3
+    specks = classes((Y // 2 == 10) & (X // 2 == 10), (Y // 2 == 10) & (X // 2 == 40), disc(90, 80, 20))
+    assert separate(specks, Objects(2)).max() == 3
+    rng = np.random.default_rng(0)
+    for share in (0.1, 0.3, 0.5):
+        found = separate(1 + (rng.random((60, 60)) < share).astype(np.uint8), Objects(2))
+        assert found.max() >= ndimage.label(found > 0, np.ones((3, 3)))[1]
+        assert np.array_equal(found > 0, np.isin(found, np.unique(found)[1:]))
 
 
 def test_specks_smaller_than_what_is_painted_are_left_out() -> None:

@@ -10,7 +10,7 @@ import tifffile
 from scipy.ndimage import gaussian_filter, median_filter
 
 from napari_fewshot import samples
-from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.errors import FewshotError, PictureError
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.engine.generator import Generator
@@ -18,6 +18,7 @@ from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.restoration import restore_plane
 from napari_fewshot.engine.settle import noise_std
 from napari_fewshot.tasks.degrade import bin_down
+from tests.engine.noting import Noting
 
 SAMPLES = Path(samples.__file__).parent
 
@@ -43,6 +44,39 @@ def test_the_mean_is_kept_within_half_a_percent(
     plane = np.clip(scene[0], 0, 255).astype(dtype)
     restored = restore_plane(Generator.from_file(Shelf().read(name)), plane, Restoring(strength))
     assert abs(restored.values.mean(dtype=float) / plane.mean(dtype=float) - 1) < 0.005
+
+
+@pytest.mark.parametrize("name", ["em-denoise", "em-background", "em-superres-x2"])
+def test_the_mean_of_what_is_there_is_kept_beside_what_is_not(name: str, scene: tuple[np.ndarray, np.ndarray]) -> None:
+    plane = scene[0].copy()
+    plane[:, :80] = np.nan
+    restored = restore_plane(Generator.from_file(Shelf().read(name)), plane)
+    assert abs(np.nanmean(restored.values) / np.nanmean(plane) - 1) < 0.005
+
+
+@pytest.mark.parametrize("name", ["em-denoise", "em-background", "em-superres-x2"])
+def test_where_nothing_is_nothing_is_made_up(name: str) -> None:
+    restored = restore_plane(Generator.from_file(Shelf().read(name)), np.full((96, 96), 0.02, np.float32))
+    assert np.ptp(restored.values) == 0 and restored.values[0, 0] == np.float32(0.02)
+
+
+def test_integers_too_few_for_a_result_are_remarked(denoiser: Generator) -> None:
+    counts = np.random.default_rng(0).poisson(0.4, (96, 96)).astype(np.uint16)
+    heard = Noting()
+    restore_plane(denoiser, counts, listener=heard)
+    assert ["convert it to float32" in note for note in heard.notes] == [True]
+    restore_plane(denoiser, counts.astype(np.float32), listener=(quiet := Noting()))
+    assert quiet.notes == []
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_levels_that_are_out_of_all_proportion_are_restored_or_refused(denoiser: Generator, scale: float) -> None:
+    plane = np.random.default_rng(0).random((96, 96)) * scale
+    if scale > 1:
+        with pytest.raises(PictureError, match="divide the image"):
+            restore_plane(denoiser, plane)
+    else:
+        assert np.isfinite(restore_plane(denoiser, plane).values).all()
 
 
 def test_uncertainty_is_larger_where_the_error_is(denoiser: Generator, scene: tuple[np.ndarray, np.ndarray]) -> None:

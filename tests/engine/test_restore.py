@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.engine.alone import Alone, find_partners
 from napari_fewshot.engine.fine_tune import fine_tune_restore
@@ -14,6 +15,7 @@ from napari_fewshot.engine.listen import Silent
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.restore import OnImages
+from tests.engine.noting import Noting
 
 NOISE = Noise(2.0, 30.0, "camera", 0.6)
 
@@ -84,3 +86,13 @@ def test_pairs_and_images_alone_can_be_learned_from_together(n_pairs: int, denoi
     pairs = [(noisy, clean if i == 0 else None) for i, (noisy, clean) in enumerate(planes)]
     tuned = fine_tune_restore(denoiser, pairs, Budget(steps=3))
     assert tuned.card.scores["held-out error removed"] > 0.1
+
+
+def test_empty_planes_are_left_out_unless_there_is_nothing_else(denoiser: Generator) -> None:
+    noisy, blank = lattice(0)[0], np.zeros_like(lattice(0)[0])
+    heard = Noting()
+    pairs = [(blank, None), (noisy, None), (blank * np.nan, None)]
+    tuned = fine_tune_restore(denoiser, pairs, Budget(steps=1), listener=heard)
+    assert tuned.card.steps == 1 and any("2 of 3 planes" in note for note in heard.notes)
+    with pytest.raises(PictureError, match="nothing to adapt to"):
+        fine_tune_restore(denoiser, [(blank, None)], Budget(steps=1))

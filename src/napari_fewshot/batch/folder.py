@@ -5,9 +5,12 @@ Does not know who predicts: a plane goes through any callable, here or on a work
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -20,9 +23,17 @@ from napari_fewshot.batch.formats.format import Layout, Opened
 from napari_fewshot.batch.sidecar import Provenance
 from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import ComputeError, PictureError, StorageError
+from napari_fewshot.core.errors import ComputeError, ModelError, PictureError, StorageError
 
+logger = logging.getLogger(__name__)
 PredictPlane = Callable[[np.ndarray], np.ndarray]
+
+
+class AlreadyThere(StorageError):
+    """A result is never made twice."""
+
+    def __init__(self, result: Path) -> None:
+        super().__init__(f"{result} exists already: choose another name")
 
 
 class Stop(Exception):
@@ -132,19 +143,23 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
     ------
     PictureError
         The file cannot be read or is too small.
+    AlreadyThere
+        The result exists, also when another run made it meanwhile.
     StorageError
-        The result exists, or cannot be written.
+        The result cannot be written.
     Stop
         The user stopped it; nothing is left behind.
     """
     if result.exists():
-        raise StorageError(f"{result} exists already: choose another name")
+        raise AlreadyThere(result)
     write = writable_format(result).write
     assert write is not None
     started = time.monotonic()
-    part = result.with_name(f".{result.name}.part{result.suffix}")
+    part = result.with_name(f".{result.name}.{os.getpid()}.part{result.suffix}")  # two runs may share a folder
     with open_picture(source) as opened:
         opened.picture.check_size()
+        if opened.remark:
+            work.on_event(Note("", f"{source.name}: {opened.remark}"))
         planes = _without_gaps(_predicted(source, opened, work), source)
         first = next(planes, None)
         if first is None:
@@ -152,6 +167,8 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
         try:
             result.parent.mkdir(parents=True, exist_ok=True)
             write(part, chain([first], planes), _layout(opened, first, work.card.factor))
+            if result.exists():
+                raise AlreadyThere(result)
             Provenance.now(source, work.card, time.monotonic() - started, work.parameters).write_beside(result)
             part.rename(result)  # last: a result that is there is never made again
         except OSError as error:
@@ -170,10 +187,21 @@ def _work_off(step: Step, work: PlaneWork, report: Report) -> Report:
         return replace(report, skipped=(*report.skipped, step.source))
     try:
         apply_to_file(step.source, step.result, work)
-    except (PictureError, ComputeError) as error:  # of this file; a wrong model or a full disk concerns them all
-        work.on_event(Note("", f"{step.source.name} left out: {error}"))
-        return replace(report, failed=(*report.failed, (step.source, str(error))))
+    except AlreadyThere:
+        return replace(report, skipped=(*report.skipped, step.source))
+    except (ModelError, StorageError, Stop):
+        raise  # they concern all files
+    except (PictureError, ComputeError) as error:
+        return _left_out(step, work, report, str(error))
+    except Exception as error:  # an odd file makes numerics raise anything, and the others can be done
+        logger.exception("%s is left out", step.source)
+        return _left_out(step, work, report, f"{type(error).__name__}: {error}")
     return replace(report, written=(*report.written, step.result))
+
+
+def _left_out(step: Step, work: PlaneWork, report: Report, why: str) -> Report:
+    work.on_event(Note("", f"{step.source.name} left out: {why}"))
+    return replace(report, failed=(*report.failed, (step.source, why)))
 
 
 def _predicted(source: Path, opened: Opened, work: PlaneWork) -> Iterator[np.ndarray | None]:
@@ -214,7 +242,11 @@ def _layout(opened: Opened, first: np.ndarray, factor: int) -> Layout:
     picture = opened.picture
     axes = picture.axes.removesuffix("S")
     steps = {a: s / factor if a in "YX" else s for a, s in opened.steps.items() if a in axes}
-    return Layout(axes, (*picture.shape[:-2], *first.shape), first.dtype, steps, opened.unit)
+    starts = {a: s for a, s in opened.starts.items() if a in axes}
+    for axis in "YX":  # the centre of a finer pixel is not that of the pixel it lies in
+        if factor > 1 and axis in steps:
+            starts[axis] = starts.get(axis, 0.0) - (factor - 1) / 2 * steps[axis]
+    return Layout(axes, (*picture.shape[:-2], *first.shape), first.dtype, steps, opened.unit, starts)
 
 
 def _stem(path: Path) -> str:
@@ -222,7 +254,8 @@ def _stem(path: Path) -> str:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # a name that is too long, or whose folder is none
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

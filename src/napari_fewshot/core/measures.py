@@ -36,7 +36,7 @@ class Measures:
 
     def __init__(self, is_stack: bool, other_axes: str = "") -> None:
         self.is_stack, self._other_axes = is_stack, other_axes
-        self._sums = np.zeros((0, 11))  # pixels, z, y, x, zz, yy, xx, zy, zx, yx, brightness
+        self._sums = np.zeros((0, 12))  # pixels, z, y, x, zz, yy, xx, zy, zx, yx, brightness, finite pixels
         self._boxes = np.zeros((0, 6), np.int64)  # z, y, x from and up to
         self._slices = np.zeros(0, np.int64)
         self._series = np.zeros((0, len(other_axes)), np.int64)
@@ -50,10 +50,11 @@ class Measures:
         y, x = np.nonzero(outlines)
         at = outlines[y, x]
         grey = image[y, x].astype(float)
-        weights = (y, x, y * y, x * x, y * x, np.where(np.isfinite(grey), grey, 0.0))
+        is_finite = np.isfinite(grey)
+        weights = (y, x, y * y, x * x, y * x, np.where(is_finite, grey, 0.0), is_finite)
         count = np.bincount(at, minlength=n).astype(float)
-        sy, sx, syy, sxx, syx, light = (np.bincount(at, w, n) for w in weights)
-        sums = (count, z * count, sy, sx, z * z * count, syy, sxx, z * sy, z * sx, syx, light)
+        sy, sx, syy, sxx, syx, light, lit = (np.bincount(at, w, n) for w in weights)
+        sums = (count, z * count, sy, sx, z * z * count, syy, sxx, z * sy, z * sx, syx, light, lit)
         here = np.flatnonzero(count)
         # two outlines of a slice never have one id
         self._sums[ids[here]] += np.stack(sums, 1)[here]
@@ -87,7 +88,7 @@ class Measures:
             columns[f"bbox-{n}"] = boxes[:, axis]
         if self.is_stack:
             columns["slices"] = self._slices[ids]
-        columns["intensity_mean"] = sums[:, 10] / sums[:, 0]
+        columns["intensity_mean"] = sums[:, 10] / np.where(sums[:, 11], sums[:, 11], np.nan)  # of its finite pixels
         columns |= self._lengths(sums, Grid(), "")
         if grid is not None and grid.is_physical:
             what, power = ("volume", "³") if self.is_stack else ("area", "²")

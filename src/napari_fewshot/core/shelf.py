@@ -191,9 +191,14 @@ class Shelf:
             return write_model(model, target)
         if target.exists():
             raise StorageError(f"{target} exists already: choose another name")
-        with _storage(target), zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(CARD, model.card.to_json())
-            archive.writestr(WEIGHTS, model.weights)
+        with _storage(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fewshot-") as folder:
+                part = Path(folder) / target.name
+                with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+                    archive.writestr(CARD, model.card.to_json())
+                    archive.writestr(WEIGHTS, model.weights)
+                part.rename(target)
         return target
 
     def import_model(self, source: str | os.PathLike[str]) -> ModelCard:

@@ -109,8 +109,11 @@ def fine_tune_restore(
         raise PictureError("there is no image to adapt to: choose an image layer")
     for image, _ in pairs:
         picture_of(image).check_size()
-        if np.ptp(np.nan_to_num(image.astype(np.float64), nan=0.0)) == 0:
-            raise PictureError("the image is constant, there is nothing to adapt to: choose another layer")
+    given, pairs = pairs, [pair for pair in pairs if _shows_something(pair[0])]
+    if not pairs:
+        raise PictureError("the image is constant, there is nothing to adapt to: choose another layer")
+    if len(pairs) < len(given):
+        listener.note(f"{len(given) - len(pairs)} of {len(given)} planes are constant or empty and left out")
     torch.manual_seed(seed)
     objective = OnImages(generator, pairs, seed)
     schedule = Schedule(budget, rate=objective.rate, warm_steps=10, average=0.95)
@@ -119,6 +122,11 @@ def fine_tune_restore(
     scores = {} if fitted.best is None else {name: round(fitted.best, 4)}
     card = replace(generator.card, spectrum=typical([spectrum(image) for image, _ in pairs]))
     return _finished(generator, card, fitted, scores, seed, IMAGES if objective.is_alone else WITH_TARGETS)
+
+
+def _shows_something(image: np.ndarray) -> bool:
+    seen = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+    return seen.size > 0 and seen.min() < seen.max()
 
 
 def _at_operating_point(

@@ -24,6 +24,7 @@ from napari_fewshot.engine.listen import Listener, StopRequested
 from napari_fewshot.engine.objective import Keeper, M, Objective, Snapshot
 
 LISTEN_S = 0.5  # between looks for new strokes: a hand that paints sends some with every move of the brush
+STEPS_A_LOOK = 10  # where steps alone are the budget
 LOOK_SHARE = 3.0  # looks take at most a quarter of the time
 
 
@@ -136,7 +137,7 @@ class _Loop(Generic[M]):
                 continue
             self.fitted.steps += 1
             self.fitted.losses.append(sum(values.values()))
-            if time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s):
+            if self._is_time_to_look():
                 self._with_room(self._look)
                 self._keep()
             self._report(values)
@@ -148,6 +149,12 @@ class _Loop(Generic[M]):
             self._with_room(self._look)
         self.fitted.seconds = time.perf_counter() - self.started
         return self.fitted
+
+    def _is_time_to_look(self) -> bool:
+        budget = self.schedule.budget
+        if self.keeper is None and budget.steps is not None and budget.seconds is None:
+            return self.fitted.steps % STEPS_A_LOOK == 0  # a look takes new samples: the same seed, the same result
+        return time.perf_counter() - self.looked >= max(self.schedule.look_s, LOOK_SHARE * self.look_cost_s)
 
     def _step(self) -> dict[str, float] | None:
         """One optimiser step; None when it had to be given up."""

@@ -112,7 +112,7 @@ class Noise:
     def scaled(self, low: float, span: float) -> Noise:
         """The same noise on the scale (plane - low) / span."""
         return Noise(
-            self.gain / span, (self.floor + self.gain * low) / span**2, self.kind, self.reach, self.white,
+            self.gain / span, (self.floor + self.gain * low) / span / span, self.kind, self.reach, self.white,
             self.lines / span, self.jitter_px, (self.lowest - low) / span,
         )  # fmt: skip
 

@@ -39,7 +39,7 @@ def separate(classes: np.ndarray, wanted: Objects) -> np.ndarray:
         distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(border)[1:-1, 1:-1], SMOOTH_PX)
         height = np.log(np.maximum(distance, 0.5)).astype(np.float32)
         depth = np.float32(max(-np.log(min(wanted.split, 1.0)), 1e-3))
-        sea = height[mask].min() - depth
+        sea = height[mask].min() - 2 * depth  # also the lowest object rises out of it
         flooded = reconstruction(np.where(mask, height - depth, sea), np.where(mask, height, sea))
         tops, _ = ndimage.label(local_maxima(flooded) & mask, np.ones((3, 3)))
         pieces = watershed(-distance, tops, mask=mask)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_fewshot.core.errors import ComputeError, ModelError
+from napari_fewshot.core.errors import ComputeError, ModelError, PictureError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.tiles import Box, Tile, plan_tiles
@@ -27,11 +27,12 @@ from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
 from napari_fewshot.engine.look import pad_to_grid
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.residual import BACKGROUND
-from napari_fewshot.engine.settle import CONSISTENT_SIGMAS, keep_consistent, keep_level
+from napari_fewshot.engine.settle import CONSISTENT_SIGMAS, finite_pixels, keep_consistent, keep_level
 from napari_fewshot.engine.strength import apply_strength
 
 SMALLEST_TILE_PX = 64
 DENOISE = "denoise"  # the task
+LARGEST = 1e36  # grey level of which float32 can hold a sum of some hundred
 ROWS = 512  # brought to the input's dtype at a time
 
 Result = TypeVar("Result")
@@ -95,7 +96,10 @@ def usable(generator: Generator, plane: np.ndarray, intensity: Intensity | None 
     if not generator.has_head:
         raise ModelError(f"'{generator.card.name}' has no classes yet: paint a few strokes and fine-tune it first")
     picture_of(plane).check_size()
-    return intensity or Intensity.measure(plane)
+    intensity = intensity or Intensity.measure(plane)
+    if max(abs(intensity.low), abs(intensity.high)) > LARGEST:
+        raise PictureError(f"grey levels beyond {LARGEST:.0e} cannot be told apart: divide the image by a large number")
+    return intensity
 
 
 def restore_unit(
@@ -116,6 +120,8 @@ def restore_unit(
     `strength.apply_strength`. A super-resolution is made consistent with its input, see `settle.keep_consistent`.
     """
     factor = generator.card.factor
+    if intensity.is_flat:  # nothing is there to be restored, and what a network makes of nothing is no structure
+        return intensity.to_scale(plane).repeat(factor, 0).repeat(factor, 1)
     answer = np.empty((plane.shape[0] * factor, plane.shape[1] * factor), np.float32)
     blend = blend or measure_blend(generator, plane, intensity)
 
@@ -132,7 +138,8 @@ def restore_unit(
     keep_level(answer, plane, intensity)
     if factor > 1:
         # who asks for more smoothing than the noise allows gets it, and is told how far off it is
-        keep_consistent(answer, intensity.to_scale(plane), factor, sigmas=CONSISTENT_SIGMAS * max(1.0, strength))
+        sigmas, seen = CONSISTENT_SIGMAS * max(1.0, strength), finite_pixels(plane)
+        keep_consistent(answer, intensity.to_scale(plane), factor, sigmas=sigmas, seen=seen)
     return answer
 
 
@@ -141,9 +148,9 @@ def measure_blend(
 ) -> Blend | None:
     """How zooms are to be blended for a (Y, X) plane, whose ``noise`` on the unit scale may be known.
 
-    None where the task is not denoising, the plane is too small, or there is not enough memory: the network alone needs less.
+    None where the task is not denoising, the plane is too small or has one value only, or there is not enough memory: the network alone needs less.
     """
-    if generator.card.task != DENOISE or min(plane.shape) < SMALLEST_BLENDED_PX:
+    if generator.card.task != DENOISE or min(plane.shape) < SMALLEST_BLENDED_PX or intensity.is_flat:
         return None
     noise = noise or Noise.measure(intensity.to_scale(plane))
     try:

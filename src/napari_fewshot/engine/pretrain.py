@@ -21,7 +21,7 @@ from napari_fewshot.engine.crew import ALONE, Crew, Together, n_processes
 from napari_fewshot.engine.device import choose_device
 from napari_fewshot.engine.fit import Fitted, Schedule, fit
 from napari_fewshot.engine.generator import Generator, stamp
-from napari_fewshot.engine.listen import SILENT, Listener, Silent
+from napari_fewshot.engine.listen import SILENT, Listener, Silent, StopRequested
 from napari_fewshot.engine.logbook import Logbook
 from napari_fewshot.engine.nets import build_net
 from napari_fewshot.engine.network import Network
@@ -36,6 +36,7 @@ from napari_fewshot.tasks import TASKS
 
 NET: dict[str, Any] = {"name": "residual-unet", "widths": [16, 32, 64, 128]}
 SEGMENT = "em-segment"
+NOTHING_LEARNED = "stopped before anything was learned: no model is saved"
 CURVE_POINTS = 200
 BYTES_PER_PARAMETER = 48  # a snapshot: weights, their mean, the best, two moments of Adam, twice while it is replaced
 
@@ -115,7 +116,7 @@ class Deputy(Silent):
 
 
 def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[ModelCard]:
-    """Pretrain and write one model folder for each embedded model; a stop keeps what was learned until then.
+    """Pretrain and write one model folder for each embedded model; a stop keeps what was learned until then, if anything.
 
     While it runs, and after a stop, ``out`` also holds a checkpoint with which another call can ``resume``.
 
@@ -133,11 +134,14 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     _check(recipe, out)
     crew = Together(recipe.device == "cpu") if n_processes() > 1 else ALONE
     device = crew.device if isinstance(crew, Together) else choose_device(recipe.device)
-    logbook = Logbook(recipe.log) if recipe.log and crew.rank == 0 else None
     listener = Deputy(listener) if crew.rank else listener
-    train, held_out = (
-        Sources(Patches(part), recipe.labelled) for part in hold_out(find_windows(recipe.pictures, listener))
-    )
+    try:
+        parts = hold_out(find_windows(recipe.pictures, listener))
+    except StopRequested:
+        listener.note(NOTHING_LEARNED)
+        return []
+    train, held_out = (Sources(Patches(part), recipe.labelled) for part in parts)
+    logbook = Logbook(recipe.log) if recipe.log and crew.rank == 0 else None
     torch.manual_seed(recipe.seed)
     in_bfloat16 = device.startswith("cuda") if recipe.in_bfloat16 is None else recipe.in_bfloat16
     objective = Combined(
@@ -155,6 +159,9 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
         if logbook:
             logbook.close()
     if crew.rank:
+        return []
+    if fitted.stopped and not fitted.steps:
+        listener.note(NOTHING_LEARNED)
         return []
     cards = _save(recipe, fitted, objective.latest, train.patches, out)
     if not fitted.stopped:

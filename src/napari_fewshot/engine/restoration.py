@@ -16,6 +16,8 @@ from napari_fewshot.engine.settle import noise_std
 from napari_fewshot.engine.trust import AskedAgain
 from napari_fewshot.tasks.degrade import bin_down
 
+FEW_LEVELS = 12  # grey levels of integers, to which a result is rounded
+
 
 def restore_plane(
     generator: Generator,
@@ -28,10 +30,12 @@ def restore_plane(
 ) -> Restored:
     """Restore a (Y, X) plane, with what was wished for.
 
-    Raises as `predict.predict_plane` does.
+    A note is made of integers that are too few for what they are rounded to. Raises as `predict.predict_plane` does.
     """
     wishes = wishes or AS_TRAINED
     intensity = usable(generator, plane, intensity)
+    if plane.dtype.kind in "bui" and not intensity.is_flat and intensity.span < FEW_LEVELS:
+        listener.note("the image has a few grey levels only, to which results are rounded: convert it to float32 first")
     factor = generator.card.factor
     scaled = intensity.to_scale(plane)
     noise = Noise.measure(scaled)

@@ -21,15 +21,25 @@ MARGIN_PX = 4  # the reach of the bicubic kernel, rounded up
 
 
 def keep_level(answer: np.ndarray, plane: np.ndarray, intensity: Intensity) -> None:
-    """Shift an answer on the unit scale, in place, so that its mean is that of the finite pixels of its plane."""
-    finite = plane if plane.dtype.kind != "f" else plane[np.isfinite(plane)]
-    wanted = (float(np.mean(finite, dtype=np.float64)) - intensity.low) / intensity.span
-    answer += np.float32(wanted - float(np.mean(answer, dtype=np.float64)))
+    """Shift an answer on the unit scale, in place, so that its mean over the finite pixels of its plane is theirs."""
+    seen = finite_pixels(plane)
+    known = plane if seen is None else plane[seen]
+    wanted = (float(np.mean(known, dtype=np.float64)) - intensity.low) / intensity.span
+    factor = len(answer) // len(plane)
+    found = answer if seen is None else answer[seen.repeat(factor, 0).repeat(factor, 1)]
+    answer += np.float32(wanted - float(np.mean(found, dtype=np.float64)))
+
+
+def finite_pixels(plane: np.ndarray) -> np.ndarray | None:
+    """(Y, X) bool; None where all are finite."""
+    seen = np.isfinite(plane) if plane.dtype.kind == "f" else None
+    return None if seen is None or seen.all() else seen
 
 
 def keep_consistent(
-    answer: np.ndarray, scaled: np.ndarray, factor: int, noise: Noise | None = None, sigmas: float = CONSISTENT_SIGMAS
-) -> None:
+    answer: np.ndarray, scaled: np.ndarray, factor: int, noise: Noise | None = None, sigmas: float = CONSISTENT_SIGMAS,
+    seen: np.ndarray | None = None,
+) -> None:  # fmt: skip
     """Bring each pixel area of an answer to within ``sigmas`` of the noise of its input, in place, by back-projection.
 
     What is further away is added smoothly a few times (Irani & Peleg 1991), and what is left then, as it is. The mean of the
@@ -43,6 +53,8 @@ def keep_consistent(
         (Y, X), the input on the same scale.
     noise : Noise or None
         Of ``scaled``; None measures it.
+    seen : ndarray or None
+        (Y, X) bool, the pixels whose mean counts; None for all.
     """
     noise = noise or Noise.measure(scaled)
     limit = sigmas * A_LITTLE_LESS * noise_std(scaled, noise)
@@ -50,14 +62,14 @@ def keep_consistent(
         away = scaled - bin_down(answer, factor)
         _add_enlarged(answer, (away - np.clip(away, -limit, limit)).astype(np.float32), factor, smooth=True)
     away = scaled - bin_down(answer, factor)
-    _add_enlarged(answer, (away - _balanced(away, limit)).astype(np.float32), factor, smooth=False)
+    _add_enlarged(answer, (away - _balanced(away, limit, seen)).astype(np.float32), factor, smooth=False)
 
 
-def _balanced(away: np.ndarray, limit: np.ndarray) -> np.ndarray:
+def _balanced(away: np.ndarray, limit: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     """Clip to +-``limit`` with the level moved such that the mean becomes zero: clipping skewed noise shifts it."""
-    level = 0.0
+    level, counted = 0.0, (away, limit) if seen is None else (away[seen], limit[seen])
     for _ in range(BALANCE_STEPS):
-        level += float(np.mean(np.clip(away - level, -limit, limit)))
+        level += float(np.mean(np.clip(counted[0] - level, -counted[1], counted[1])))
     return np.clip(away - level, -limit, limit)
 
 

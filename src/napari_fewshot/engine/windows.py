@@ -16,7 +16,7 @@ import numpy as np
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.engine.listen import SILENT, Listener
+from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
 from napari_fewshot.tasks.degrade import bin_down
 
 WINDOW_PX = 256
@@ -78,12 +78,12 @@ class Source:
 def find_windows(pictures: Sequence[Picture], listener: Listener = SILENT) -> Windows:
     """Windows by source; a source is all pictures whose names differ in their last number only.
 
-    A stop ends the search with what was found until then.
-
     Raises
     ------
     PictureError
         No picture has a window that is worth learning from.
+    StopRequested
+        The listener asked to stop.
     """
     sources: dict[str, Source] = {}
     n_seen = 0
@@ -93,6 +93,8 @@ def find_windows(pictures: Sequence[Picture], listener: Listener = SILENT) -> Wi
             for window, image in _all_windows(picture, listener):
                 n_seen += 1
                 source.add(window, image)
+        except StopRequested:
+            raise
         except Exception as error:  # a damaged file makes third-party readers raise anything
             listener.note(f"{picture.name} is left out ({type(error).__name__}: {error})")
             source.drop(picture)
@@ -137,7 +139,7 @@ def _all_windows(picture: Picture, listener: Listener) -> Iterator[tuple[Window,
         return
     for index in picture.plane_indices():
         if listener.stopped():
-            return
+            raise StopRequested
         plane = picture.take_plane(index)
         if not np.isfinite(plane).any():
             continue

@@ -43,7 +43,7 @@ def open_em(path: Path) -> Iterator[Opened]:
     signal = max(signals, key=lambda s: s["data"].size)
     data = signal["data"]
     axes = known_axes(LEADING.get(data.ndim - 2, "?" * (data.ndim - 2)) + "YX")
-    steps, unit = _pixel_size(signal["axes"], axes)
+    steps, unit = _pixel_size(_with_depth(signal), axes)
     yield Opened(Picture(data, axes, path.name), steps, unit)
 
 
@@ -53,6 +53,16 @@ def _is_image(signal: dict[str, Any]) -> bool:
         return False
     is_spectral = sum(not a.get("navigate") for a in axes) == 1 or str(axes[-1].get("units")) in ENERGIES
     return not is_spectral  # a spectrum per pixel, as of EELS and EDS, is no stack of images
+
+
+def _with_depth(signal: dict[str, Any]) -> list[dict[str, Any]]:
+    """The axes of a signal; the header of an MRC volume tells the distance of its sections, which rosettasciio leaves out."""
+    axes: list[dict[str, Any]] = signal["axes"]
+    header = signal.get("original_metadata", {}).get("std_header", {})
+    length, n = (float(np.ravel(header.get(key, 0))[0]) for key in ("Zlen", "MZ"))
+    if len(axes) != 3 or axes[0].get("units") or length <= 0 or n <= 0:
+        return axes
+    return [{**axes[0], "scale": length / n, "units": "Å"}, *axes[1:]]
 
 
 def _pixel_size(described: list[dict[str, Any]], axes: str) -> tuple[dict[str, float], str]:

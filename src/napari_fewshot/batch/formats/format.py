@@ -23,22 +23,29 @@ class Opened:
         Pixel size along the axes where it is known; Z, Y and X in ``unit``.
     unit : str
         One of `units.PM`, such as ``"nm"``; empty when unknown.
+    starts : dict of str to float
+        Where the centre of the first pixel lies along the axes, as ``steps``; 0 where nothing is said.
+    remark : str
+        What a user should know, such as of pictures beside the one that is read.
     """
 
     picture: Picture
     steps: dict[str, float] = field(default_factory=dict)
     unit: str = ""
+    starts: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a result file will hold: axes without samples, shape, dtype, pixel size."""
+    """What a result file will hold: axes without samples, shape, dtype, size and place of its pixels."""
 
     axes: str
     shape: tuple[int, ...]
     dtype: np.dtype
     steps: dict[str, float] = field(default_factory=dict)
     unit: str = ""
+    starts: dict[str, float] = field(default_factory=dict)
 
     @property
     def n_bytes(self) -> int:

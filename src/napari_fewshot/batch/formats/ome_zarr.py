@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,12 +36,14 @@ def open_zarr(path: Path) -> Iterator[Opened]:
     data = node[level["path"]]
     named = [a if isinstance(a, dict) else {"name": a} for a in scales[0].get("axes", ORDER[-data.ndim :])]
     axes = known_axes("".join(a["name"][0] for a in named))
-    scale = _scale(level, scales[0])
-    steps, unit = common_steps(
-        dict(zip(axes, scale, strict=True)) if scale else {},
-        {axis: a.get("unit") for axis, a in zip(axes, named, strict=True)},
-    )
-    yield Opened(Picture(data, axes, path.name), steps, unit)
+    scale, translation = _place([level, scales[0]], len(axes))
+    steps, starts = (dict(zip(axes, values, strict=True)) for values in (scale, translation))
+    units = {axis: a.get("unit") for axis, a in zip(axes, named, strict=True)}
+    if any(units.get(axis) for axis in "ZYX"):
+        (steps, unit), (starts, _) = common_steps(steps, units), common_steps(starts, units)
+    else:
+        unit = ""  # sizes without a unit still tell how much longer a voxel is than wide
+    yield Opened(Picture(data, axes, path.name), steps, unit, starts)
 
 
 def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None:
@@ -58,11 +61,17 @@ def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
     group.attrs["ome"] = _metadata(axes, layout, path)
 
 
-def _scale(level: dict[str, Any], image: dict[str, Any]) -> list[float]:
-    """One factor per axis: the scale of the level times that of all levels; empty when neither is given."""
-    transformations = [t for each in (level, image) for t in each.get("coordinateTransformations", [])]
-    scales = [t["scale"] for t in transformations if t["type"] == "scale"]
-    return [float(s) for s in np.prod(scales, axis=0)] if scales else []
+def _place(described: list[dict[str, Any]], n_axes: int) -> tuple[list[float], list[float]]:
+    """Size and first position of a pixel along each axis, by the transformations of the level and then of all levels."""
+    scale, start = np.ones(n_axes), np.zeros(n_axes)
+    for each in described:
+        for transformation in each.get("coordinateTransformations", []):
+            if transformation["type"] == "scale":
+                factors = np.array(transformation["scale"], float)
+                scale, start = scale * factors, start * factors
+            elif transformation["type"] == "translation":
+                start = start + np.array(transformation["translation"], float)
+    return scale.tolist(), start.tolist()
 
 
 def _metadata(axes: str, layout: Layout, path: Path) -> dict[str, Any]:
@@ -72,13 +81,14 @@ def _metadata(axes: str, layout: Layout, path: Path) -> dict[str, Any]:
         entry = {"name": axis.lower(), "type": KINDS.get(axis, "space")}
         described.append(entry | ({"unit": unit} if unit and axis in "ZYX" and axis in layout.steps else {}))
     scale = {"type": "scale", "scale": [layout.steps.get(a, 1.0) for a in axes]}
-    level = {"path": "0", "coordinateTransformations": [scale]}
+    start = {"type": "translation", "translation": [layout.starts.get(a, 0.0) for a in axes]}
+    level = {"path": "0", "coordinateTransformations": [scale, start] if any(layout.starts.values()) else [scale]}
     return {"version": "0.5", "multiscales": [{"name": _name(path), "axes": described, "datasets": [level]}]}
 
 
 def _name(path: Path) -> str:
-    """The name of the image: ``x`` for ``x.ome.zarr``, also while it is in the making as ``.x.ome.zarr.part.zarr``."""
-    final = path.name.removeprefix(".").removesuffix(f".part{path.suffix}")
+    """The name of the image: ``x`` for ``x.ome.zarr``, also while it is in the making as ``.x.ome.zarr.42.part.zarr``."""
+    final = re.sub(r"\.\d+\.part\.zarr$", "", path.name.removeprefix("."))
     return final.removesuffix(path.suffix).removesuffix(".ome")
 
 

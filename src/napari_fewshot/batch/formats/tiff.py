@@ -33,7 +33,11 @@ def open_tiff(path: Path) -> Iterator[Opened]:
         try:
             data = zarr.open_array(store, mode="r")
             steps, unit = _pixel_size(file)
-            yield Opened(Picture(data, known_axes(series.axes), path.name), steps, unit)
+            n_others = sum(s.size >= series.size / 4 for s in file.series[1:])  # thumbnails are smaller
+            remark = (
+                f"the first of {1 + n_others} pictures in the file is read; save the others apart" if n_others else ""
+            )
+            yield Opened(Picture(data, known_axes(series.axes), path.name), steps, unit, remark=remark)
         finally:
             store.close()
 
