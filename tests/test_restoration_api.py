@@ -49,3 +49,11 @@ def test_what_restores_first_is_as_strong_as_asked_and_must_be_a_restoration(den
     for wrong in (tuned, nf.load("em-superres-x2")):
         with pytest.raises(nf.FewshotError, match="choose one that denoises"):
             nf.predict(tuned, image, first=wrong)
+
+
+def test_a_name_is_no_generator_and_a_restoration_has_nothing_to_paint(denoiser, disc):
+    for function in (nf.predict, nf.fine_tune, nf.suggest):
+        with pytest.raises(nf.FewshotError, match="load it first"):
+            function("em-denoise", disc[0])
+    with pytest.raises(nf.FewshotError, match="needs no strokes"):
+        nf.suggest(denoiser, disc[0])

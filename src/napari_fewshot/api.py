@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from napari_fewshot.api_arguments import Images, budget_from, check_first, painting_from, pairs_from, wish_from
+from napari_fewshot.api_arguments import (
+    Images,
+    budget_from,
+    check_first,
+    check_generator,
+    painting_from,
+    pairs_from,
+    wish_from,
+)
 from napari_fewshot.api_objects import objects as objects
 from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.errors import ModelError, PictureError
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.restoring import Restoring
@@ -132,6 +140,7 @@ def tuned(
     from napari_fewshot.engine.fine_tune import fine_tune_restore, fine_tune_segment
 
     started = time.monotonic()
+    check_generator(generator)
     if TASKS[generator.card.task].needs_strokes:
         painting = painting_from(images, painted)
         wish = wish_from(never_miss, painting)
@@ -192,6 +201,7 @@ def predict(
     ModelError
         A segmentation model that has not been fine-tuned, or a ``first`` that is no restoration of the same size.
     """
+    check_generator(generator)
     if first is not None:
         check_first(first.card)
     if isinstance(image, list | tuple):
@@ -269,6 +279,9 @@ def suggest(
     from napari_fewshot.engine.guide import Guide, look_over
     from napari_fewshot.engine.painted import FeatureCache
 
+    check_generator(generator)
+    if not TASKS[generator.card.task].needs_strokes:
+        raise ModelError(f"'{generator.card.name}' needs no strokes: suggest is for segmentation models")
     picture, listener = picture_of(image), Teller(on_event) if on_event else Silent()
     picture.check_size()
     painting = None if painted is None else painting_from(image, painted)

@@ -41,6 +41,12 @@ def wish_from(never_miss: tuple[int, float] | None, painting: Painting) -> Never
     return wish
 
 
+def check_generator(generator: object) -> None:
+    """Raise ModelError for a name where a generator is needed."""
+    if not hasattr(generator, "card"):
+        raise ModelError(f"{generator!r} is no generator: load it first, as in load('em-denoise')")
+
+
 def check_first(card: ModelCard) -> None:
     """Raise ModelError unless a model can restore images for another one to look at."""
     if TASKS[card.task].needs_strokes or card.factor != 1:

@@ -272,3 +272,14 @@ def test_a_result_without_its_card_is_made_again(folder, tmp_path, work, monkeyp
     assert not (tmp_path / "a.tif").exists()
     apply_to_file(folder / "a.tif", tmp_path / "a.tif", work)
     assert (tmp_path / "a.tif.json").exists()
+
+
+def test_results_of_another_model_are_not_passed_off_as_ones_own(folder, tmp_path, work):
+    events = []
+    apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, parameters={"device": "cuda:0"}))
+    apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, on_event=events.append))
+    assert not [e for e in events if isinstance(e, Note)]  # the device makes no other results
+    for other in (replace(work, card=replace(work.card, id="another")), replace(work, parameters={"first": "x"})):
+        heard = []
+        apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(other, on_event=heard.append))
+        assert "3 results of another model" in next(e.message for e in heard if isinstance(e, Note))

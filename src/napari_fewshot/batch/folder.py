@@ -20,7 +20,7 @@ import numpy as np
 
 from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
 from napari_fewshot.batch.formats.format import Layout, Opened
-from napari_fewshot.batch.sidecar import Provenance
+from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise
 from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ComputeError, ModelError, PictureError, StorageError
@@ -125,6 +125,11 @@ def apply_to_folder(steps: list[Step], work: PlaneWork) -> Report:
         The model cannot be applied.
     """
     report, started = Report(), time.monotonic()
+    others = [s.result for s in steps if is_made_otherwise(s.result, work.card, work.parameters)]
+    if others:
+        work.on_event(
+            Note("", f"{len(others)} results of another model or strength are there and stay: choose another folder")
+        )
     for done, step in enumerate(steps):
         try:
             report = _work_off(step, work, report)

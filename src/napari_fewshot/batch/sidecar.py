@@ -39,6 +39,16 @@ class Provenance:
         return path
 
 
+def is_made_otherwise(result: Path, card: ModelCard, parameters: dict[str, Any]) -> bool:
+    """Whether the card beside a result names another model or other parameters, the device aside; not where there is none."""
+    try:
+        made = json.loads(sidecar_of(result).read_text("utf-8"))
+        wanted = json.loads(json.dumps({**parameters, "device": ""}))
+        return bool(made["model"]["id"] != card.id or {**made["parameters"], "device": ""} != wanted)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def sidecar_of(result: Path) -> Path:
     return result.with_name(result.name + ".json")
 
