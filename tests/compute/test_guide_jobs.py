@@ -25,13 +25,15 @@ IMAGE = (DISC * 100 + 50 + RNG.normal(0, 5, DISC.shape)).astype(np.uint8)
 class Stack:
     """A lazy stack of discs, one plane of it broken or of noise, that counts what is read."""
 
-    def __init__(self, n: int, noise_at: int | None = None) -> None:
+    def __init__(self, n: int, noise_at: int | None = None, broken_at: int | None = None) -> None:
         self.shape, self.dtype = (n, *IMAGE.shape), IMAGE.dtype
         self.read: list[int] = []
-        self.noise_at = noise_at
+        self.noise_at, self.broken_at = noise_at, broken_at
 
     def __getitem__(self, where: Any) -> np.ndarray:
         self.read.append(int(where[0]))
+        if where[0] == self.broken_at:
+            raise ValueError("truncated")
         noise = RNG.integers(0, 255, IMAGE.shape).astype(np.uint8)
         return (noise if where[0] == self.noise_at else IMAGE)[where[1:]]
 
@@ -88,3 +90,14 @@ def test_a_propagation_goes_both_ways_and_ends_where_quality_drops(
     assert all(np.mean((e.values == 1) == DISC) > 0.9 and e.confidence is not None for e in done)
     (stop,) = end.details["stops"]
     assert stop.startswith("stopped before slice 6: the ")
+
+
+def test_a_slice_that_cannot_be_read_ends_its_direction_alone(
+    compute: Compute, ear: Ear, segment: ModelFile, painting: Painting
+) -> None:
+    job_id = compute.submit(Propagate(segment, Picture(Stack(5, broken_at=3), "ZYX"), (2,), painting))
+    end = ear.end(job_id)
+    assert isinstance(end, Finished), end
+    assert [e.index for e in ear.of(job_id) if isinstance(e, PlaneDone)] == [(2,), (1,), (0,)]
+    (stop,) = end.details["stops"]
+    assert stop.startswith("stopped before slice 3: ") and "truncated" in stop

@@ -14,7 +14,7 @@ from napari_fewshot.compute.errand import Errand, reading
 from napari_fewshot.compute.events import Event, Failed, Finished, PlaneDone, PlaneLeftOut, Progress, Surveyed
 from napari_fewshot.compute.threads import in_thread
 from napari_fewshot.compute.wire import Carried, Known, Order
-from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.errors import FewshotError, PictureError
 from napari_fewshot.core.guide import Look, Quality, line_from, plan_looks, take_look
 from napari_fewshot.core.job import Propagate, Survey
 from napari_fewshot.core.picture import PlaneIndex
@@ -132,7 +132,10 @@ class PropagateErrand(Errand):
         from napari_fewshot.compute import guide_jobs
 
         picture = self._job.picture
-        plane = await in_thread(reading, picture, index, partial(picture.take_plane, index))
+        try:
+            plane = await in_thread(reading, picture, index, partial(picture.take_plane, index))
+        except PictureError as error:
+            return PlaneLeftOut(self.order.job_id, index, str(error))
         return await self.ask(cluster, guide_jobs.run_carry, index, await cluster.send(plane), *known)
 
     def _tell_done(self, event: Carried) -> None:
