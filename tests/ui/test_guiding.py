@@ -96,6 +96,30 @@ def test_propagate_goes_both_ways_says_where_it_stopped_and_lies_over_its_source
     assert stop.startswith(f"stopped before slice {ODD}") and stop in dock.status.text()
 
 
+def test_a_series_of_channels_is_followed_along_time_on_the_channel_on_display(
+    dock, guide, viewer, clicks, wait, paint, blobs
+):
+    image, truth = blobs
+    series = np.stack([np.stack([np.roll(image, t, axis=1), 255 - image]) for t in range(3)])
+    viewer.add_image(series, name="series", axis_labels=("t", "c", "y", "x"))
+    viewer.dims.set_point([0, 1], [1, 0])
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, np.roll(truth, 1, axis=1), index=(1, 0), n=6)
+    dock._tabs.setCurrentIndex(1)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    assert guide.curve[0] == [0, 1, 2]
+    slice_ = viewer.dims.current_step[0]
+    assert guide.here == slice_ and f"slice {slice_}:" in dock.status.text().lower()
+    viewer.dims.set_point(0, 1)
+    clicks("propagate")
+    wait(lambda: not guide.is_running)
+    (result,) = [x for x in viewer.layers if "propagate" in str(x.metadata.get(METADATA, {}).get("parameters"))]
+    assert "3 slices done" in dock.status.text()
+    for t in range(3):
+        assert np.mean(result.data[t, 0] == np.roll(truth, t, axis=1)) > 0.9
+
+
 def test_what_is_learned_waits_until_it_is_accepted(dock, guide, stack, viewer, clicks, wait):
     strokes = dock.data.labels_layer.layer
     dock.guide.learn.setChecked(True)

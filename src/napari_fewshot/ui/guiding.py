@@ -60,18 +60,20 @@ class Guiding(QObject):
     @property
     def curve(self) -> tuple[list[int], list[float]]:
         """Slices along the stack that were looked at and the quality expected there; empty for a single plane."""
-        if self._scene is None or not self._scene.picture.leading:
+        axis = None if self._scene is None else leading_axis(self._scene.picture)
+        if axis is None:
             return [], []
-        positions, quality = curve_of(self.seen, leading_axis(self._scene.picture))
+        positions, quality = curve_of(self.seen, axis)
         return positions.tolist(), quality.tolist()
 
     @property
     def here(self) -> int | None:
         """The slice on display, None for a single plane."""
         scene = self._scene
-        if scene is None or scene.image not in self._viewer.layers or not scene.picture.leading:
+        axis = None if scene is None else leading_axis(scene.picture)
+        if scene is None or axis is None or scene.image not in self._viewer.layers:
             return None
-        return current_index(scene.image, self._viewer, scene.picture)[leading_axis(scene.picture)]
+        return current_index(scene.image, self._viewer, scene.picture)[axis]
 
     def next(self) -> None:
         """Show where a stroke helps most now; looks around first when something has changed since the last time."""
@@ -84,9 +86,10 @@ class Guiding(QObject):
     def go_to_slice(self, position: int) -> None:
         """Show a slice of the stack that was looked at."""
         scene = self._scene
-        if scene is not None and scene.image in self._viewer.layers:
+        axis = None if scene is None else leading_axis(scene.picture)
+        if scene is not None and axis is not None and scene.image in self._viewer.layers:
             index = list(current_index(scene.image, self._viewer, scene.picture))
-            index[leading_axis(scene.picture)] = position
+            index[axis] = position
             show_plane(scene.image, self._viewer, tuple(index))
 
     def propagate(self) -> None:
@@ -173,7 +176,8 @@ class Guiding(QObject):
             return
         self._shown.append(spot)
         show_box(scene.image, self._viewer, scene.picture, spot.index, spot.box)
-        where = f"slice {spot.index[leading_axis(scene.picture)]}" if spot.index else "here"
+        axis = leading_axis(scene.picture)
+        where = "here" if axis is None else f"slice {spot.index[axis]}"
         self.said.emit(f"{where}: correct what is wrong in the middle of the view, then press Next again", False)
 
     def _on_painting_taken(self, params: Params, painting: Painting | None, error: Exception | None) -> None:
