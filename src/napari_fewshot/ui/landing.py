@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import napari
+import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_fewshot.compute.events import Finished, PlaneDone
@@ -81,12 +82,12 @@ class Landing:
             self._stacks[key] = ResultStack((*leading, *values.shape), values.dtype)
         self._stacks[key].write(where, values)
         if key not in self.layers:
-            self.layers[key] = self._make(key, self._stacks[key])
+            self.layers[key] = self._make(key, self._stacks[key], values)
             insert_quietly(viewer, self.layers[key], below)
         elif self.layers[key] in viewer.layers and _is_on_display(self.layers[key], where, viewer):
             self.layers[key].refresh(extent=False)
 
-    def _make(self, key: str, stack: ResultStack) -> Layer:
+    def _make(self, key: str, stack: ResultStack, first: np.ndarray) -> Layer:
         picture, place = self._target.picture, self._target.place
         factor = max(1, round(stack.array.shape[-1] / picture.plane_shape[1]))
         transform = place.over(corner_of(picture, self._target.indices[0] if self._target.is_slice else None), factor)
@@ -98,7 +99,7 @@ class Landing:
         elif key == "confidence":
             layer = confidence_layer(stack.array, f"{name} confidence", transform, self._about)
         else:
-            layer = map_layer(stack.array, f"{name} {key}", key, place, transform, self._about)
+            layer = map_layer(stack.array, f"{name} {key}", key, first, transform, self._about)
         stack.belongs_to(layer)
         return layer
 
