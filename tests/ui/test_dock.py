@@ -70,6 +70,35 @@ def test_resume_goes_on_with_a_child_of_the_last_version(dock, started, clicks, 
     assert models.card("em-segment-3").parent == models.card("em-segment-2").id
 
 
+def test_strokes_follow_the_image_they_were_painted_on(dock, viewer, clicks, blobs):
+    a, b = (viewer.add_image(np.roll(blobs[0], n, axis=1), name=name) for n, name in ((0, "A"), (9, "B")))
+    dock.data.image_layer.layer = a
+    clicks("new_strokes")
+    on_a = dock.data.labels_layer.layer
+    dock.data.image_layer.layer = b
+    assert dock.data.labels_layer.layer is None
+    clicks("new_strokes")
+    on_b = dock.data.labels_layer.layer
+    dock.data.image_layer.layer = a
+    assert dock.data.labels_layer.layer is on_a and "painted on" not in dock.status.text()
+    dock.data.labels_layer.layer = on_b
+    assert "these strokes were painted on 'b'" in dock.status.text().lower()
+    viewer.layers.remove(on_b)
+    dock.data.labels_layer.layer = on_a
+    viewer.layers.remove(a)
+    assert dock.data.image_layer.layer is None and dock.data.labels_layer.layer is on_a
+    dock.data.image_layer.layer = b
+    assert dock.data.labels_layer.layer is None
+
+
+def test_strokes_the_user_brought_stay_when_the_image_changes(dock, viewer, blobs):
+    a, b = (viewer.add_image(blobs[0], name=name) for name in "AB")
+    own = viewer.add_labels(blobs[1])
+    for image in (b, a):
+        dock.data.image_layer.layer = image
+        assert dock.data.labels_layer.layer is own and "painted on" not in dock.status.text()
+
+
 def test_live_answers_every_stroke_and_becomes_one_version(dock, viewer, started, clicks, wait, paint, blobs):
     answered = []
     dock._trainer.refitted.connect(lambda: answered.append(1))

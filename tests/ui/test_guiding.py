@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_fewshot.ui import guiding
+from napari_fewshot.ui.classes import is_made_for
 from napari_fewshot.ui.results import METADATA
 
 ODD = 5  # the slice that looks like nothing painted
@@ -135,6 +136,7 @@ def test_what_is_learned_waits_until_it_is_accepted(dock, guide, stack, viewer, 
     wait(lambda: guide.work is not survey and not guide.is_running)
     clicks("accept_learned")
     accepted = dock.data.labels_layer.layer
+    assert is_made_for(accepted, stack)
     assert accepted.name == "discs strokes and learned" and np.array_equal(strokes.data, painted)
     assert np.array_equal(accepted.data[painted > 0], painted[painted > 0])
     assert np.asarray(accepted.data[7]).any() and not dock.guide.accept.isEnabled()

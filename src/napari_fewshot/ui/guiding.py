@@ -17,6 +17,7 @@ from napari_fewshot.core.picture import PlaneIndex
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
+from napari_fewshot.ui.classes import name_image
 from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.layers import current_index, show_box, show_plane
 from napari_fewshot.ui.learning import LearnedDots
@@ -109,7 +110,10 @@ class Guiding(QObject):
     def accept(self) -> Labels | None:
         """Make strokes of what was learned from unpainted slices, together with the painted ones; the new layer."""
         strokes = self._planes.labels if self._planes is not None else None
-        return self.learned.accept(strokes)
+        layer = self.learned.accept(strokes)
+        if layer is not None and self._scene is not None:
+            name_image(layer, self._scene.image)
+        return layer
 
     def stop(self) -> None:
         """End what runs; what was seen or done stays."""

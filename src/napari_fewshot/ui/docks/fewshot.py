@@ -15,7 +15,7 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import bridge_for
-from napari_fewshot.ui.classes import new_strokes_layer
+from napari_fewshot.ui.classes import new_strokes_layer, other_image
 from napari_fewshot.ui.docks.apply_desk import ApplyDesk
 from napari_fewshot.ui.docks.apply_form import ApplyForm
 from napari_fewshot.ui.docks.compute_choice import ComputeChoice
@@ -97,7 +97,7 @@ class FewshotDock(QWidget):
 
     def _connect(self) -> None:
         self.data.new_strokes_wanted.connect(self._on_new_strokes_wanted)
-        self.data.labels_layer.layer_changed.connect(self._trainer.follow)
+        self.data.labels_layer.layer_changed.connect(self._on_strokes_chosen)
         self.data.classes.classes_changed.connect(self._trainer.renew_classes)
         shown = (self.data.model_changed, self.data.classes.classes_changed, self.data.labels_layer.layer_changed)
         for changed in shown:
@@ -210,6 +210,12 @@ class FewshotDock(QWidget):
         self._trainer.follow(labels, is_empty=True)
         self.data.labels_layer.layer = labels
         self.say(f"paint a few strokes of each class; [{NEXT_CLASS_KEYS}] takes the next class into the brush")
+
+    def _on_strokes_chosen(self, labels: Labels | None) -> None:
+        self._trainer.follow(labels)
+        image = self.data.image_layer.layer
+        if labels is not None and image is not None and (other := other_image(labels, image)) is not None:
+            self.say(f"these strokes were painted on '{other}': they are learned from as if on '{image.name}'")
 
     def _on_worker_parting(self) -> None:
         self.train.live.setChecked(False)  # what Live has learned becomes a version
