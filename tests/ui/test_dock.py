@@ -113,6 +113,27 @@ def test_live_answers_every_stroke_and_becomes_one_version(dock, viewer, started
     assert dock._bridge.models.card("em-segment-2").steps == 0
 
 
+def test_apply_during_a_refit_of_live_waits_for_its_model(dock, viewer, started, clicks, wait):
+    clicks("live")
+    assert dock._trainer.live_work.is_running
+    clicks("apply")
+    wait(lambda: "blobs em-segment-2" in viewer.layers and not dock._bridge.is_busy)
+    assert not dock.train.live.isChecked() and not dock._applies_when_saved
+    assert [c.name for c in dock._bridge.models.of_task("segment")][-1] == "em-segment-2"
+
+
+def test_what_could_not_be_saved_after_live_is_not_applied(dock, started, clicks, wait, monkeypatch):
+    def refuse(model):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(dock._bridge.models, "save", refuse)
+    clicks("live")
+    clicks("apply")
+    assert dock._applies_when_saved
+    wait(lambda: not dock._bridge.is_busy and not dock._applies_when_saved)
+    assert not dock._apply_desk.is_running and dock._trainer.live_model is None
+
+
 def test_a_move_of_the_camera_asks_for_what_is_visible_now(dock, viewer, started, clicks, wait):
     clicks("live")
     wait(lambda: "preview em-segment" in viewer.layers)

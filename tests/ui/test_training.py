@@ -8,7 +8,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
-from napari_fewshot.compute.events import Finished, Preview, Stopped
+from napari_fewshot.compute.events import Failed, Finished, Preview, Stopped
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.shelf import ModelFile
@@ -173,6 +173,44 @@ def test_a_live_model_may_be_saved_after_its_dock_is_gone(viewer, desk, form, pa
             QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         desk.saves.pop()()
         assert len(saved) == n_saved
+
+
+def test_live_switched_off_waits_for_the_refit_that_runs(trainer, desk, form, painted, tuned):
+    form.params = painted("a", 0)
+    kept, not_kept = [], []
+    trainer.saved.connect(kept.append)
+    trainer.not_kept.connect(lambda: not_kept.append(1))
+    trainer.set_live(True)
+    trainer.live_work.tell(Finished("", tuned))
+    trainer.refit()
+    trainer.set_live(False)
+    assert trainer.is_learning and not desk.saves
+    trainer.refit()  # one more stroke came before
+    newer = ModelFile.sealed(replace(tuned.card, seed=7), tuned.weights)
+    trainer.live_work.tell(Finished("", tuned))
+    assert len(desk.jobs) == 3 and not desk.saves
+    trainer.live_work.tell(Finished("", newer))
+    (save,) = desk.saves
+    save()
+    assert [card.seed for card in kept] == [7] and not trainer.is_learning and not not_kept
+
+
+@pytest.mark.parametrize("end", [Failed("", "too few strokes"), Stopped("")])
+def test_live_that_led_to_nothing_says_so(trainer, desk, form, painted, end):
+    form.params = painted("a", 0)
+    told = []
+    trainer.not_kept.connect(lambda: told.append(1))
+    trainer.set_live(True)
+    trainer.set_live(False)
+    assert not told
+    trainer.live_work.tell(end)
+    assert told and not desk.saves and not trainer.is_learning
+
+
+def test_a_restoration_shown_by_live_is_nothing_to_wait_for(trainer, desk, form, painted):
+    form.params = replace(painted("a", 0), task="denoise", model="em-denoise")
+    trainer.set_live(True)
+    assert trainer.live_work.is_running and not trainer.is_learning
 
 
 def test_live_looks_at_a_region_on_the_grey_scale_of_its_plane(trainer, desk, form, viewer):

@@ -123,6 +123,7 @@ class FewshotDock(QWidget):
         self._trainer.started.connect(self._on_trainer_started)
         self._trainer.ended.connect(self._on_trainer_ended)
         self._trainer.saved.connect(self._on_trainer_saved)
+        self._trainer.not_kept.connect(self._on_trainer_not_kept)
         self._apply_desk.progressed.connect(self.train.show_planes)
         self._apply_desk.ended.connect(self._on_apply_desk_ended)
         self._apply_desk.folder.started.connect(self.train.show_waiting)
@@ -245,7 +246,7 @@ class FewshotDock(QWidget):
             running.stop()
 
     def _on_apply_wanted(self) -> None:
-        is_learning = self._trainer.live_model is not None  # what Live has learned becomes a version first
+        is_learning = self._trainer.is_learning  # what Live has learned becomes a version first
         self._applies_when_saved |= is_learning
         self.train.live.setChecked(False)
         if not is_learning:
@@ -271,12 +272,16 @@ class FewshotDock(QWidget):
 
     def _on_trainer_saved(self, card: ModelCard) -> None:
         score = "".join(f", {key} {value:.2f}" for key, value in card.scores.items())
-        if card.task == self.data.task_name:
+        is_current = card.task == self.data.task_name
+        if is_current:
             self.data.choose_model(card)
         self.say(f"saved as {card.name} ({card.seconds:.0f} s, {card.steps} steps{score}): apply it, or go on")
-        if self._applies_when_saved:
-            self._applies_when_saved = False
+        applies, self._applies_when_saved = self._applies_when_saved and is_current, False
+        if applies:
             self._on_apply_wanted()
+
+    def _on_trainer_not_kept(self) -> None:
+        self._applies_when_saved = False
 
     def _on_work_started(self, work: Work) -> None:
         self.say(f"{work.title}…")
