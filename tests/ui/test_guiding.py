@@ -58,6 +58,35 @@ def test_next_goes_to_the_slice_that_looks_like_nothing_painted_and_then_on(
     wait(lambda: guide.work is not survey and not guide.is_running)
 
 
+def test_next_looks_again_at_another_channel_other_pixels_and_strokes_of_another_kind(
+    dock, guide, viewer, clicks, wait, paint, blobs
+):
+    image, truth = blobs
+    layer = viewer.add_image(np.stack([image, 255 - image]), name="two", axis_labels=("c", "y", "x"))
+    viewer.dims.set_point(0, 0)
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, truth, index=(0,), n=6)
+    dock._tabs.setCurrentIndex(1)
+
+    def next_surveys():
+        survey, strokes_compared = guide.work, []
+        clicks("next_place")
+        dock._bridge.call(lambda: None, lambda *what: strokes_compared.append(1))
+        wait(lambda: bool(strokes_compared) and not guide.is_running)
+        return guide.work is not survey
+
+    assert next_surveys() and not next_surveys()
+    layer.data = layer.data[:, ::-1].copy()
+    assert next_surveys() and not next_surveys()
+    dock.objects.wanted.setChecked(True)
+    dock.objects.painted.setChecked(True)
+    assert next_surveys() and not next_surveys()
+    viewer.dims.set_point(0, 1)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    assert guide._scene.picture.channel == 1
+
+
 def test_a_click_on_the_curve_goes_to_that_slice(dock, guide, stack, clicks, wait):
     clicks("next_place")
     wait(lambda: not guide.is_running)

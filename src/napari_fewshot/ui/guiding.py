@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import napari
@@ -10,16 +11,16 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Progress, Surveyed
-from napari_fewshot.core.errors import FewshotError, ModelError
+from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, next_spot, ranked
 from napari_fewshot.core.job import Job, Propagate, Survey
-from napari_fewshot.core.picture import PlaneIndex
+from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.classes import name_image
 from napari_fewshot.ui.landing import Landing, Target
-from napari_fewshot.ui.layers import current_index, show_box, show_plane
+from napari_fewshot.ui.layers import current_index, show_box, show_plane, take_picture
 from napari_fewshot.ui.learning import LearnedDots
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.results import METADATA, provenance
@@ -79,7 +80,7 @@ class Guiding(QObject):
     def next(self) -> None:
         """Show where a stroke helps most now; looks around first when something has changed since the last time."""
         params = self._read()
-        if self.seen and self._scene is not None and self._about == _about(params, self.learns):
+        if self.seen and self._scene is not None and self._about == _about(params, self.learns, self._picture(params)):
             self._bridge.call(self._scene.take_painting, partial(self._on_painting_taken, params))
         else:
             self._survey(params)
@@ -146,7 +147,9 @@ class Guiding(QObject):
         scene = self._begin(params)
         if scene is None:
             return
-        about = _about(params, self.learns)  # the last place is not shown again at once, although something was painted
+        about = _about(
+            params, self.learns, scene.picture
+        )  # the last place is not shown again at once, although something was painted
         self.seen, self._shown, self._about = [], self._shown[-1:] if about == self._about else [], about
         self.learned.follow(scene.picture, scene.place, scene.card)
         self.seen_changed.emit()
@@ -158,6 +161,12 @@ class Guiding(QObject):
         work.surveyed.connect(self._on_work_surveyed)
         work.ended.connect(self._on_survey_ended)
         self._watch(work)
+
+    def _picture(self, params: Params) -> Picture | None:
+        """What the image shows now; None where it cannot be worked on, of which the next survey tells."""
+        with suppress(PictureError):
+            return None if params.image is None else take_picture(params.image, self._viewer)
+        return None
 
     def _watch(self, work: Work) -> None:
         work.progressed.connect(self._on_work_progressed)
@@ -238,6 +247,7 @@ class Guiding(QObject):
         self.ended.emit()
 
 
-def _about(params: Params, learns: bool) -> tuple[object, ...]:
+def _about(params: Params, learns: bool, picture: Picture | None) -> tuple[object, ...]:
     """Two surveys about the same see the same, as long as no stroke changes."""
-    return params.image, params.labels, params.model, params.task, learns
+    shown = None if picture is None else (id(picture.data), picture.channel)
+    return params.image, shown, params.labels, params.paints_objects, params.model, params.task, learns
