@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.ui import painted
-from napari_fewshot.ui.layers import PlaneReader
-from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_strokes
+from napari_fewshot.ui.classes import new_strokes_layer
+from napari_fewshot.ui.layers import PlaneReader, take_picture
+from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_channel, check_strokes
 
 
 class Counted:
@@ -182,6 +184,33 @@ def test_strokes_on_a_channel_belong_to_the_channel_on_display(calls):
     full = Labels(np.zeros((2, 3, 64, 64), np.uint8))
     full.data[0, 1, 5, 5], full.data[0, 2, 5, 5] = 1, 2
     assert follow(full, calls).take(PlaneReader(picture)).classes == (1,)
+
+
+def test_a_new_strokes_layer_has_a_place_for_each_channel():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((2, 3, 64, 64), np.uint8), axis_labels=("z", "c", "y", "x"), scale=(5, 1, 2, 2))
+    viewer.dims.set_point(1, 1)
+    picture = take_picture(image, viewer)
+    labels = new_strokes_layer(viewer, image, picture)
+    labels.paint((1, 2, 20, 20), 1)
+    assert labels.data.shape == (2, 3, 64, 64)
+    np.testing.assert_allclose(labels.data_to_world((1, 2, 3, 4)), image.data_to_world((1, 2, 3, 4)))
+    assert follow(labels, []).take(PlaneReader(picture)).n_painted == 0
+    check_channel(labels, image, picture)
+
+
+def test_strokes_for_one_channel_alone_are_not_learned_on_another():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((3, 64, 64), np.uint8), axis_labels=("c", "y", "x"), scale=(4, 1, 1))
+    narrow = viewer.add_labels(np.ones((1, 64, 64), np.uint8), name="on 2", translate=(8, 0, 0), scale=(4, 1, 1))
+    for channel in range(3):
+        viewer.dims.set_point(0, 4 * channel)
+        picture = take_picture(image, viewer)
+        if channel == 2:
+            check_channel(narrow, image, picture)
+        else:
+            with pytest.raises(StrokesError, match=f"on channel 2 .* channel {channel} is on display"):
+                check_channel(narrow, image, picture)
 
 
 def test_values_that_are_no_classes_are_refused(reader, image, calls):

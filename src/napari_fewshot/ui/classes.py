@@ -9,14 +9,13 @@ from napari.layers import Image, Labels
 
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.picture import Picture
-from napari_fewshot.ui.layers import plan_region
+from napari_fewshot.ui.layers import plan_region, strokes_shapes
 from napari_fewshot.ui.results import (
     MEMORY_SHARE,
     METADATA,
     Place,
     ResultStack,
     class_colours,
-    corner_of,
     default_class,
 )
 
@@ -67,11 +66,12 @@ def other_image(labels: Labels, image: Image | None) -> str | None:
 
 
 def new_strokes_layer(viewer: napari.Viewer, image: Image, picture: Picture) -> Labels:
-    """An empty labels layer exactly over ``image``, on top, with the brush in hand."""
+    """An empty labels layer exactly over ``image``, all its channels included, on top, with the brush in hand."""
     limit = MEMORY_SHARE * psutil.virtual_memory().available
-    stack = ResultStack(picture.shape, np.uint8, limit)
-    place = Place.of_layer(image)
-    labels = Labels(stack.array, name=f"{image.name} strokes", opacity=0.8, **place.over(corner_of(picture)))
+    shape = strokes_shapes(picture)[-1]
+    stack = ResultStack(shape, np.uint8, limit)
+    place = Place.of_layer(image).over((0.0,) * len(shape))
+    labels = Labels(stack.array, name=f"{image.name} strokes", opacity=0.8, **place)
     stack.belongs_to(labels)
     name_classes(labels, (default_class(1), default_class(2)))
     name_image(labels, image)

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.intensity import key_of
@@ -34,6 +34,19 @@ def check_strokes(labels: Labels | None, picture: Picture) -> Labels:
             f"{strokes_shapes(picture)[-1]}: choose another strokes layer or press 'New strokes layer'"
         )
     return labels
+
+
+def check_channel(labels: Labels, image: Image, picture: Picture) -> None:
+    """Raise StrokesError when strokes for one channel alone lie on another than that on display."""
+    if picture.channel is None or tuple(array_of(labels).shape) == strokes_shapes(picture)[-1]:
+        return
+    first = image.world_to_data(labels.data_to_world((0,) * labels.ndim))
+    at = round(float(first[picture.leading.index("C")]))
+    if at != picture.channel:
+        raise StrokesError(
+            f"the strokes '{labels.name}' lie on channel {at} of '{picture.name}', channel {picture.channel} is on display: "
+            "go back to that channel or press 'New strokes layer'"
+        )
 
 
 class PaintedPlanes:

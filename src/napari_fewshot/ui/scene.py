@@ -19,7 +19,7 @@ from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.classes import classes_of
 from napari_fewshot.ui.layers import PlaneReader, Region, array_of, plan_region, same_array, take_picture
-from napari_fewshot.ui.painted import PaintedPlanes, check_strokes
+from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_strokes
 from napari_fewshot.ui.results import Place
 
 PAIR_PX = 2048  # a side of the planes a restoration learns from
@@ -90,7 +90,7 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
     PictureError
         No image, one that cannot be worked on, or a target that does not fit it.
     StrokesError
-        No strokes layer, or one of another shape.
+        No strokes layer, or one of another shape or for another channel.
     """
     image = params.image
     if image is None:
@@ -98,7 +98,7 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
     picture = take_picture(image, viewer)
     picture.check_size()
     if TASKS[params.task].needs_strokes:
-        check_strokes(params.labels, picture)
+        check_channel(check_strokes(params.labels, picture), image, picture)
     elif params.target is not None:
         check_target(params.target, picture, card.factor)
     is_same = old is not None and same_array(image, old.picture.data) and old.picture.channel == picture.channel
