@@ -250,6 +250,19 @@ def test_scopes_mean_what_they_say(dock, viewer, clicks, wait, blobs):
     assert apply("all") == ["first em-denoise", "second em-denoise [1]"]
 
 
+def test_a_version_renamed_while_it_is_applied_is_applied_to_all(dock, viewer, clicks, wait, blobs):
+    models = dock._bridge.models
+    for name in "abc":
+        viewer.add_image(blobs[0], name=name)
+    dock.data.choose_model(models.save(models.read("em-denoise")))
+    dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("all"))
+    clicks("apply")
+    wait(lambda: any("em-denoise-2" in layer.name for layer in viewer.layers))
+    models.rename("em-denoise-2", "mine")
+    dock._on_bridge_models_changed()
+    wait(lambda: "3 of 3 planes" in dock.status.text())
+
+
 def test_rgb_is_said_to_be_worked_on_as_its_luminance(dock, viewer, clicks, wait, blobs):
     viewer.add_image(np.stack([blobs[0]] * 3, -1), name="colour", rgb=True)
     dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import napari
@@ -18,6 +18,7 @@ from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.job import Apply, Job
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.restoring import AS_TRAINED, Report, Restoring
+from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.landing import Landing, Target
@@ -33,6 +34,7 @@ SCOPES = {
     ALL: "all open image layers",
     FOLDER: "a folder of images…",
 }
+ReadModels = Callable[[], tuple[ModelFile, ModelFile | None]]  # the model, and the one that restores before it
 
 
 class Applier(QObject):
@@ -56,6 +58,7 @@ class Applier(QObject):
         self._below: Layer | None = None
         self._restoring = AS_TRAINED
         self._first: ModelCard | None = None  # restores before the model sees a plane
+        self._read: ReadModels | None = None
         self._report: Report | None = None  # of the last plane
         self.work: Work | None = None
 
@@ -93,6 +96,7 @@ class Applier(QObject):
         is_classes = TASKS[card.task].needs_strokes
         self._restoring = AS_TRAINED if restoring is None or is_classes else restoring
         self._first, self._report = first if is_classes else None, None
+        self._read = cache(partial(self._read_models, card, self._first))
         self._next()
 
     def stop(self) -> None:
@@ -111,7 +115,7 @@ class Applier(QObject):
             return None
 
     def _next(self) -> None:
-        assert self._card is not None
+        assert self._card is not None and self._read is not None
         if not self._queue:
             skipped, self._skipped = self._skipped, []
             sentence = f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes"
@@ -133,7 +137,7 @@ class Applier(QObject):
         about = provenance(self._card, target.place.name, parameters)
         landing = Landing(target, self._card, about, self._objects is not None)
         work = self.work = self._bridge.submit(
-            partial(self._make_job, target), f"applying {self._card.name} to {spoken(target.picture)}"
+            partial(self._make_job, self._read, target), f"applying {self._card.name} to {spoken(target.picture)}"
         )
         work.plane_done.connect(partial(self._on_work_plane_done, work, landing))
         work.plane_left_out.connect(self._on_work_plane_left_out)
@@ -142,11 +146,14 @@ class Applier(QObject):
         work.ended.connect(partial(self._on_work_ended, landing))
         self.started.emit(work)
 
-    def _make_job(self, target: Target) -> Job:
-        assert self._card is not None
-        model = self._bridge.models.read(self._card.name)
+    def _read_models(self, card: ModelCard, first: ModelCard | None) -> tuple[ModelFile, ModelFile | None]:
+        """Once for all layers: a version may be renamed or deleted meanwhile."""
+        read = self._bridge.models.read
+        return read(card.name), None if first is None else read(first.name)
+
+    def _make_job(self, read: ReadModels, target: Target) -> Job:
+        model, first = read()
         planes, objects, restoring = target.indices, self._objects, self._restoring
-        first = None if self._first is None else self._bridge.models.read(self._first.name)
         return Apply(model, target.picture, planes, self._confidence, objects=objects, restoring=restoring, first=first)
 
     def _on_work_plane_done(self, work: Work, landing: Landing, event: PlaneDone) -> None:

@@ -115,6 +115,7 @@ class FewshotDock(QWidget):
         self._trust_desk.ended.connect(self._on_work_ended)
         self.versions.chosen.connect(self._on_version_chosen)
         self.versions.changed.connect(self.data.refresh_models)
+        self.versions.changed.connect(self.judge.refresh)
         self.judge.judging.kept.connect(self._on_version_chosen)
         self.judge.judging.ended.connect(self._show_state)
         self.guide.guiding.progressed.connect(self.train.show_planes)
