@@ -220,6 +220,17 @@ def test_values_that_are_no_classes_are_refused(reader, image, calls):
         follow(Labels(np.full(image.shape, 700, np.int32)), calls).take(reader)
 
 
+def test_painted_objects_may_have_any_number(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.int32))
+    labels.data[1, 0, :5] = [1, 2, 300, 65536, 131073]
+    planes = follow(labels, calls)
+    painting = planes.take(reader, as_objects=True)
+    assert painting.planes[0].strokes.classes.tolist() == [1, 2, 2, 2, 2]
+    assert planes.take(reader, as_objects=True) is painting
+    with pytest.raises(StrokesError, match="classes 1 to 255"):
+        planes.take(reader)
+
+
 def test_a_plane_that_cannot_be_read_is_tried_again(image, calls):
     class Broken(PlaneReader):
         is_broken = True

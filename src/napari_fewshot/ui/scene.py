@@ -11,7 +11,6 @@ from napari.layers import Image, Labels
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.job import Budget
-from napari_fewshot.core.objects import painted_objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
@@ -54,19 +53,15 @@ class Scene:
     region: Region
     painted: PaintedPlanes | None = None
     paints_objects: bool = False
-    _as_painted: Painting | None = None  # what `_as_classes` was made of
-    _as_classes: Painting | None = None
 
     def take_painting(self) -> Painting:
         """All strokes of the job, off the GUI thread, the very same object while nothing changes; see `PaintedPlanes.take`."""
         if self.painted is None:
             raise StrokesError("there is no strokes layer: press 'New strokes layer' and paint at least two classes")
-        painting = self.painted.take(self.reader, tuple(c.name for c in self.card.classes))
-        if not self.paints_objects:
-            return painting
-        if self._as_classes is None or self._as_painted is not painting:
-            self._as_painted, self._as_classes = painting, painted_objects(painting)
-        return self._as_classes
+        names = tuple(c.name for c in self.card.classes)
+        if self.paints_objects:
+            names = (*names, *("background", "object")[len(names) :])[:2]
+        return self.painted.take(self.reader, names, self.paints_objects)
 
     def renew_classes(self) -> None:
         """Name and colour the classes as the strokes layer does now."""
