@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.ui.classes import classes_of, has_classes, name_classes
 from napari_fewshot.ui.folder import How
 from napari_fewshot.ui.results import METADATA, default_class
@@ -320,6 +321,33 @@ def test_a_folder_run_can_be_stopped_and_nothing_else_started_meanwhile(dock, cl
     wait(lambda: dock.apply.apply.isEnabled())
     assert dock.status.text().lower().startswith("stopped") and len(list(target.glob("*.tif"))) < 26
     assert not dock._bridge.is_busy and not dock.train.stop.isEnabled()
+
+
+def test_many_files_that_cannot_be_used_are_counted_and_a_few_named(dock, clicks, wait, folders):
+    source, _ = folders(1)
+    for n in range(30):
+        (source / f"bad_{n:02d}.tif").write_bytes(b"no picture")
+    clicks("apply")
+    wait(lambda: "wrote 1 results" in dock.status.text().lower())
+    text = dock.status.text()
+    assert "30 failed" in text and "bad_02.tif: " in text and "bad_03" not in text and "and 27 more" in text
+
+
+@pytest.mark.parametrize("error", [ComputeError("the worker has been closed"), RuntimeError("the worker was closed")])
+def test_a_worker_taken_away_from_a_folder_by_a_closing_viewer_is_a_stop(dock, clicks, wait, folders, error):
+    folders(3)
+    run, ended = dock._apply_desk.folder, []
+    run.ended.connect(lambda *what: ended.append(what))
+
+    def close_instead(hear, job):
+        run.work.stopping.set()
+        raise error
+
+    dock._bridge.submit_for = close_instead
+    clicks("apply")
+    wait(lambda: bool(ended))
+    ((sentence, is_failure),) = ended
+    assert sentence.startswith("stopped") and not is_failure
 
 
 def test_a_folder_is_restored_as_strongly_as_a_layer(dock, viewer, clicks, wait, folders, blobs):

@@ -120,7 +120,7 @@ class Applier(QObject):
             skipped, self._skipped = self._skipped, []
             sentence = f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes"
             told = [] if self._report is None else [self._report.spoken()]
-            self.ended.emit("; ".join([sentence, *told, *_first_few(skipped)]), bool(skipped))
+            self.ended.emit("; ".join([sentence, *told, *first_few(skipped)]), bool(skipped))
             return
         target = self._queue.popleft()
         parameters: dict[str, Any] = {
@@ -212,7 +212,7 @@ def layers_of_scope(scope: str, viewer: napari.Viewer, image: Image | None, resu
     return [x for x in pool if x in viewer.layers.selection] if scope == SELECTED else pool
 
 
-def _first_few(sentences: list[str], n: int = 3) -> list[str]:
+def first_few(sentences: list[str], n: int = 3) -> list[str]:
     """What fits into a status line: a series padded at both ends leaves out many planes for one reason."""
     more = [f"and {len(sentences) - n} more"] if len(sentences) > n else []
     return sentences[:n] + more
