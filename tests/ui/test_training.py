@@ -132,6 +132,20 @@ def test_resume_goes_on_with_the_image_and_strokes_it_had(trainer, desk, form, p
     check_learns_from(a, desk.jobs[1]())
 
 
+def test_the_score_of_a_training_goes_by_the_name_of_its_job(trainer, desk, form, painted, tuned):
+    names = []
+    trainer.started.connect(lambda work, name: names.append(name))
+    a = painted("a", 0)
+    restored = replace(a, task="denoise", model="em-denoise")
+    for params, end in ((restored, None), (replace(restored, target=painted("b", 1).image), None), (a, tuned)):
+        form.params = params
+        trainer.fine_tune()
+        trainer.work.tell(Stopped("", end))
+    form.params = restored
+    trainer.resume()
+    assert names == ["held-out gain", "held-out error removed", "held-out stroke IoU", "held-out stroke IoU"]
+
+
 def test_resume_minds_not_that_the_version_was_renamed(trainer, desk, form, painted, tuned):
     form.params = painted("a", 0)
     trainer.fine_tune()

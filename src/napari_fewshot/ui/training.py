@@ -34,7 +34,7 @@ SETTLE_MS = 120  # after the last move of camera or slider, before a new preview
 class Trainer(QObject):
     """Guards that one training runs at a time and that everything painted or looked at meanwhile reaches it."""
 
-    started = Signal(object)  # Work
+    started = Signal(object, str)  # Work, and what its score is called
     ended = Signal(object)  # End
     saved = Signal(object)  # ModelCard of a new version, also when it could only be kept in memory
     said = Signal(str, bool)  # a sentence for the status line, and whether it is a failure
@@ -179,7 +179,7 @@ class Trainer(QObject):
         self._connect_preview(self.work, scene)
         self.work.ended.connect(partial(self._on_work_ended, params))
         self.work.versioned.connect(self._on_work_versioned)
-        self.started.emit(self.work)
+        self.started.emit(self.work, _score_name(params))
 
     def _take_scene(self, params: Params, card: ModelCard) -> Scene:
         scene = take_scene(params, card, self._viewer, self._scene)
@@ -287,3 +287,10 @@ class Trainer(QObject):
             self._bridge.send(self.work, View, partial(scene.reader.take_view, region, self._read().confidence))
         elif self._is_live:
             self.refit()
+
+
+def _score_name(params: Params) -> str:
+    """What the score of a training tells; a card says it in the same words."""
+    if TASKS[params.task].needs_strokes:
+        return "held-out stroke IoU"
+    return "held-out gain" if params.target is None else "held-out error removed"

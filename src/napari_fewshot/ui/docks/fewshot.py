@@ -227,7 +227,6 @@ class FewshotDock(QWidget):
         self.trust.setVisible(not TASKS[task].needs_strokes)
         self.apply.name_doubts(TASKS[task].needs_strokes)
         self.train.live.setChecked(False)
-        self.train.score_name = "held-out IoU" if TASKS[task].needs_strokes else "error removed"
         if self._trainer.is_training:
             self.say("the task is changed; the fine-tuning that runs goes on and is saved under its own task")
 
@@ -258,8 +257,8 @@ class FewshotDock(QWidget):
         self._tabs.setCurrentIndex(0)
         self.say(f"{card.name} is the current model")
 
-    def _on_trainer_started(self, work: Work) -> None:
-        self.train.clear()
+    def _on_trainer_started(self, work: Work, score_name: str) -> None:
+        self.train.clear(score_name)
         self.train.show_waiting()
         work.progressed.connect(self.train.show_training)
         self.say(f"{work.title}…")
