@@ -126,6 +126,14 @@ def test_propagate_goes_both_ways_says_where_it_stopped_and_lies_over_its_source
     assert stop.startswith(f"stopped before slice {ODD}") and stop in dock.status.text()
 
 
+def test_a_propagation_whose_result_is_removed_says_so_at_its_end(dock, guide, stack, viewer, clicks, wait):
+    clicks("propagate")
+    wait(lambda: "discs em-segment" in viewer.layers)
+    viewer.layers.remove("discs em-segment")
+    wait(lambda: not guide.is_running)
+    assert "the result layer was removed" in dock.status.text().lower()
+
+
 def test_a_series_of_channels_is_followed_along_time_on_the_channel_on_display(
     dock, guide, viewer, clicks, wait, paint, blobs
 ):

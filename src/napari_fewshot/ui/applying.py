@@ -60,6 +60,7 @@ class Applier(QObject):
         self._first: ModelCard | None = None  # restores before the model sees a plane
         self._read: ReadModels | None = None
         self._report: Report | None = None  # of the last plane
+        self._fault = ""  # why no plane can be kept any more
         self.work: Work | None = None
 
     @property
@@ -91,6 +92,7 @@ class Applier(QObject):
             self.said.emit(str(error), True)
             return
         self._queue = deque(t for t in targets if t is not None)
+        self._fault = ""
         self._n_done, self._n_planes = 0, sum(len(t.indices) for t in self._queue)
         self._card, self._confidence, self._below = card, confidence, below
         is_classes = TASKS[card.task].needs_strokes
@@ -139,7 +141,7 @@ class Applier(QObject):
         work = self.work = self._bridge.submit(
             partial(self._make_job, self._read, target), f"applying {self._card.name} to {spoken(target.picture)}"
         )
-        work.plane_done.connect(partial(self._on_work_plane_done, work, landing))
+        work.plane_done.connect(partial(self._on_work_plane_done, landing))
         work.plane_left_out.connect(self._on_work_plane_left_out)
         work.progressed.connect(self._on_work_progressed)
         work.noted.connect(lambda message: self.said.emit(message, False))
@@ -156,17 +158,16 @@ class Applier(QObject):
         planes, objects, restoring = target.indices, self._objects, self._restoring
         return Apply(model, target.picture, planes, self._confidence, objects=objects, restoring=restoring, first=first)
 
-    def _on_work_plane_done(self, work: Work, landing: Landing, event: PlaneDone) -> None:
-        if landing.is_removed(self._viewer):
-            self.said.emit("the result layer was removed: apply is stopped", False)
+    def _on_work_plane_done(self, landing: Landing, event: PlaneDone) -> None:
+        if landing.is_removed(self._viewer) or self._fault:
             self.stop()
             return
         is_first = not landing.layers
         try:
             landing.land(event, self._viewer, self._below)
         except FewshotError as error:
-            self._bridge.stop(work)
-            self.said.emit(str(error), True)
+            self._fault = str(error)
+            self.stop()
             return
         self._n_done += 1
         self._report = event.report or self._report
@@ -190,12 +191,20 @@ class Applier(QObject):
             self._queue.clear()
             self._skipped = []
             self.ended.emit(end.message, True)
-        elif isinstance(end, Stopped):
+        elif isinstance(end, Stopped) or self._fault:
             self._queue.clear()
             self._skipped = []
-            self.ended.emit(f"stopped: {self._n_done} of {self._n_planes} planes are done and stay", False)
+            self.ended.emit(self._spoken_stop(landing), bool(self._fault))
         else:
             self._next()
+
+    def _spoken_stop(self, landing: Landing) -> str:
+        """Why it was stopped, where the user did not ask for it, and what stays."""
+        is_removed = landing.is_removed(self._viewer)
+        why = "the result layer was removed" if is_removed else self._fault
+        n_done = self._n_done - (landing.n_planes if is_removed else 0)
+        stays = f"{n_done} of {self._n_planes} planes are done and stay"
+        return "stopped: " + "; ".join([*([why] if why else []), *([stays] if n_done or not why else [])])
 
 
 def check_model(card: ModelCard) -> None:

@@ -215,7 +215,6 @@ class Guiding(QObject):
 
     def _on_work_plane_done(self, landing: Landing, event: PlaneDone) -> None:
         if landing.is_removed(self._viewer):
-            self.said.emit("the result layer was removed: the propagation is stopped", False)
             self.stop()
             return
         try:
@@ -241,6 +240,8 @@ class Guiding(QObject):
             about["parameters"] = {**about["parameters"], "stops": list(stops)}
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
+        elif landing.is_removed(self._viewer):
+            self.said.emit("the result layer was removed: the propagation is stopped", False)
         else:
             n = f"{end.details['n_planes']} slices done" if isinstance(end, Finished) else "what is done stays"
             self.said.emit("; ".join(("propagated: " + n, *stops)), False)

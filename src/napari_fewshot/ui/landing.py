@@ -56,6 +56,7 @@ class Landing:
         self._is_objects = is_objects
         self._stacks: dict[str, ResultStack] = {}
         self.layers: dict[str, Layer] = {}
+        self.n_planes = 0  # that are filled
 
     def land(self, event: PlaneDone, viewer: napari.Viewer, below: Layer | None) -> None:
         """Fill one plane and show it if it is on display."""
@@ -64,6 +65,7 @@ class Landing:
             self._fill("confidence", event.confidence, event.index, viewer, below)
         for key, values in event.maps.items():
             self._fill(key, values, event.index, viewer, self.layers["answer"])
+        self.n_planes += 1
 
     def is_removed(self, viewer: napari.Viewer) -> bool:
         """Whether the user has thrown the answer away."""

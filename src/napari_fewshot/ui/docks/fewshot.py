@@ -47,6 +47,8 @@ from napari_fewshot.ui.scene import Params
 from napari_fewshot.ui.training import Trainer
 from napari_fewshot.ui.work import Work
 
+STOPPING = "stopping…"
+
 
 class FewshotDock(QWidget):
     """Paint a few strokes, fine-tune, watch, apply."""
@@ -240,7 +242,7 @@ class FewshotDock(QWidget):
         self._show_state()
 
     def _on_stop_wanted(self) -> None:
-        self.say("stopping…" if self._bridge.is_busy else "stopped")
+        self.say(STOPPING if self._bridge.is_busy else "stopped")
         self.train.live.setChecked(False)
         for running in (self._trainer, *self._desks):
             running.stop()
@@ -301,6 +303,8 @@ class FewshotDock(QWidget):
         self.say(f"'{labels.name}' is what is learned from now; choose your own strokes layer to go back")
 
     def _on_bridge_busy_changed(self, is_busy: bool) -> None:
+        if not is_busy and self.status.text().lower() == STOPPING:  # what ended had nothing more to say
+            self.say("stopped")
         self._show_state()
 
     def _on_bridge_models_changed(self) -> None:
