@@ -183,7 +183,7 @@ class Applier(QObject):
         self.progressed.emit(self._n_done, self._n_planes, event.seconds_left)
 
     def _on_work_ended(self, landing: Landing, end: object) -> None:
-        if isinstance(end, Finished):
+        if isinstance(end, Finished | Stopped):
             landing.finish(end)
         if isinstance(end, Failed) and end.message in self._skipped:  # no plane of it can be used; others may
             self._next()
