@@ -212,6 +212,21 @@ def test_live_shows_a_restoration_of_what_is_visible(dock, viewer, clicks, wait,
     assert shown.data.dtype == np.uint8 and shown.data.shape[0] == 160 and shown.data.std() > 0
 
 
+def test_live_follows_the_image_and_the_model_but_ends_with_the_task(dock, viewer, started, clicks, wait, blobs):
+    clicks("live")
+    wait(lambda: "preview em-segment" in viewer.layers)
+    dock.data.model.setCurrentIndex(dock.data.model.findData("classic"))
+    wait(lambda: "preview classic" in viewer.layers and not dock._bridge.is_busy)
+    dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
+    assert not dock.train.live.isChecked()
+    wait(lambda: not dock._bridge.is_busy)
+    assert "preview classic" in viewer.layers and "classic-2" in [c.name for c in dock._bridge.models.cards()]
+    clicks("live")
+    wait(lambda: "preview em-denoise" in viewer.layers and not dock._bridge.is_busy)
+    dock.data.image_layer.layer = viewer.add_image(blobs[0][::-1], name="other")
+    wait(lambda: viewer.layers["preview em-denoise"].metadata[METADATA]["source"] == "other")
+
+
 def test_a_stack_is_applied_slice_by_slice_and_stop_keeps_what_is_done(dock, viewer, clicks, wait, blobs):
     viewer.add_image(np.stack([blobs[0]] * 40), name="stack")
     dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))

@@ -145,8 +145,8 @@ class DataForm(QWidget):
             is_shown = text not in ("Strokes", "Classes", "Target") or (text == "Target") != task.needs_strokes
             label.setVisible(is_shown)
             widget.setVisible(is_shown)
+        self.task_changed.emit(task.name)  # first: Live ends before a model of the new task comes
         self.refresh_models()
-        self.task_changed.emit(task.name)
 
     def _on_image_changed(self, image: Image | None) -> None:
         """Take the strokes made for another image, or none rather than those of the one before."""

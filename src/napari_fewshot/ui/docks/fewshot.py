@@ -107,6 +107,7 @@ class FewshotDock(QWidget):
         self.data.task_changed.connect(self._on_task_changed)
         for changed in (self.data.model_changed, self.data.image_layer.layer_changed):
             changed.connect(self._trust_desk.look_at_spectrum)
+            changed.connect(lambda what: self._trainer.renew_look())
         self.data.model_changed.connect(self._on_model_changed)
         self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
         self.train.resume_wanted.connect(self._trainer.resume)
