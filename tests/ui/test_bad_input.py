@@ -157,6 +157,13 @@ def test_a_target_that_does_not_fit(dock, viewer, refused, blobs):
     refused("'source' needs (320, 384)")
 
 
+def test_an_image_is_not_its_own_target(dock, viewer, refused, blobs):
+    image = viewer.add_image(blobs[0], name="source")
+    choose(dock, "denoise")
+    dock.data.image_layer.layer = dock.data.target_layer.layer = image
+    refused("'source' is its own target")
+
+
 def test_a_plane_that_cannot_be_read(dock, viewer, refused, blobs, caplog):
     def broken(block):
         raise OSError("the disk is gone")

@@ -237,6 +237,22 @@ def test_live_looks_at_a_region_on_the_grey_scale_of_its_plane(trainer, desk, fo
     assert job.intensity == trainer._scene.reader.take_intensity(()) != Intensity.measure(job.picture.take_plane(()))
 
 
+@pytest.mark.parametrize("n_channels", [3, 1])
+def test_a_target_with_channels_gives_that_on_display(trainer, desk, form, viewer, n_channels):
+    planes = np.random.default_rng(0).integers(0, 255, (2, 3, 64, 80), np.uint8)
+    named = {"axis_labels": ("t", "c", "y", "x")}
+    image = viewer.add_image(planes, **named)
+    better = viewer.add_image(255 - (planes if n_channels == 3 else planes[:, 2:]), **named)
+    viewer.dims.set_point([0, 1], [1, 2])
+    form.params = Params("denoise", "em-denoise", image, target=better)
+    trainer.fine_tune()
+    job = desk.jobs[0]()
+    assert len(job.pairs) == 2
+    for (noisy, target), t in zip(job.pairs, (1, 0), strict=True):
+        np.testing.assert_array_equal(noisy, planes[t, 2])
+        np.testing.assert_array_equal(target, 255 - planes[t, 2])
+
+
 def test_strokes_are_nothing_to_a_restoration(trainer, desk, form, painted, qtbot):
     """They neither reach its training nor renew its Live preview."""
     strokes = painted("a", 0)

@@ -228,6 +228,7 @@ class FewshotDock(QWidget):
     def _on_task_changed(self, task: str) -> None:
         self.objects.setVisible(TASKS[task].needs_strokes)
         self.trust.setVisible(not TASKS[task].needs_strokes)
+        self._trust_desk.forget()
         self.apply.name_doubts(TASKS[task].needs_strokes)
         self.train.live.setChecked(False)
         if self._trainer.is_training:
