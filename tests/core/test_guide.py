@@ -17,6 +17,7 @@ from napari_fewshot.core.guide import (
     best_spots,
     coarse_to_fine,
     curve_of,
+    leading_axis,
     line_from,
     next_spot,
     plan_looks,
@@ -99,6 +100,22 @@ def test_a_propagation_goes_along_z_whatever_else_there_is():
     assert line_from(picture, (1, 1, 0), 1) == [(1, 2, 0), (1, 3, 0)]
     assert line_from(picture, (1, 1, 0), -1) == [(1, 0, 0)]
     assert line_from(picture_of(np.zeros((50, 60))), (), 1) == []
+
+
+@pytest.mark.parametrize(
+    ("axes", "axis"),
+    [("TZCYX", 1), ("TCYX", 0), ("PCYX", 0), ("CZYX", 1), ("QPYX", 1), ("PTYX", 1), ("CYX", None), ("YX", None)],
+)
+def test_a_stack_goes_along_z_else_time_else_any_axis_but_that_of_channels(axes, axis):
+    assert leading_axis(Picture(Huge(*range(2, len(axes)), 50, 60), axes)) == axis
+
+
+@pytest.mark.parametrize("axes", ["TCYX", "CTYX", "CYX"])
+def test_a_propagation_never_leaves_its_channel(axes):
+    picture = Picture(Huge(*([4] * (len(axes) - 2)), 50, 60), axes, channel=1)
+    lines = [line_from(picture, (1,) * (len(axes) - 2), step) for step in (1, -1)]
+    assert all(index[axes.index("C")] == 1 for line in lines for index in line)
+    assert [len(line) for line in lines] == ([2, 1] if "T" in axes else [0, 0])
 
 
 def test_a_direction_ends_where_the_quality_or_the_overlap_drops():

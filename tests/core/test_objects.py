@@ -5,7 +5,6 @@ import pytest
 
 from napari_fewshot.core.objects import Linker, along_z, painted_objects
 from napari_fewshot.core.picture import picture_of
-from napari_fewshot.core.strokes import painting_of
 
 
 def disc(y, x, r=6, shape=(40, 60)):
@@ -83,7 +82,8 @@ def test_an_empty_slice_has_no_ids():
 
 
 def test_painted_objects_are_background_and_object():
-    labels = np.zeros((40, 60), np.uint16)
-    labels[:4], labels[disc(20, 12)], labels[disc(20, 44)] = 1, 2, 7
-    painting = painted_objects(painting_of([labels * 3], [labels]))
-    assert painting.classes == (1, 2) and painting.n_painted == np.count_nonzero(labels)
+    labels = np.zeros((40, 60), np.int32)
+    labels[:4], labels[disc(20, 12)], labels[disc(20, 44)] = 1, 2, 70_000
+    classes = painted_objects(labels)
+    assert np.unique(classes).tolist() == [0, 1, 2] and np.array_equal(classes > 0, labels > 0)
+    assert (classes[labels > 1] == 2).all()

@@ -6,7 +6,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
+from napari_fewshot.core.errors import StorageError
 from napari_fewshot.core.shelf import Shelf
+from napari_fewshot.ui.results import ResultStack
 
 
 @pytest.fixture
@@ -155,6 +157,13 @@ def test_a_target_that_does_not_fit(dock, viewer, refused, blobs):
     refused("'source' needs (320, 384)")
 
 
+def test_an_image_is_not_its_own_target(dock, viewer, refused, blobs):
+    image = viewer.add_image(blobs[0], name="source")
+    choose(dock, "denoise")
+    dock.data.image_layer.layer = dock.data.target_layer.layer = image
+    refused("'source' is its own target")
+
+
 def test_a_plane_that_cannot_be_read(dock, viewer, refused, blobs, caplog):
     def broken(block):
         raise OSError("the disk is gone")
@@ -259,7 +268,43 @@ def test_a_result_removed_while_applying_stops_it(dock, viewer, clicks, wait, bl
     wait(lambda: "stack em-denoise" in viewer.layers)
     viewer.layers.remove("stack em-denoise")
     wait(lambda: not dock._apply_desk.is_running)
-    assert "stack em-denoise" not in viewer.layers and "stopped" in dock.status.text().lower()
+    assert "stack em-denoise" not in viewer.layers
+    assert dock.status.text().lower() == "stopped: the result layer was removed"
+
+
+def test_what_is_done_of_other_images_stays_when_a_result_is_removed(dock, viewer, clicks, wait, blobs):
+    viewer.add_image(blobs[0], name="one")
+    viewer.add_image(np.stack([blobs[0]] * 40), name="stack")
+    choose(dock, "denoise")
+    dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("all"))
+    clicks("apply")
+    wait(lambda: any(x.name.startswith("stack em") for x in viewer.layers))
+    viewer.layers.remove(next(x for x in viewer.layers if x.name.startswith("stack em")))
+    wait(lambda: not dock._apply_desk.is_running)
+    text = dock.status.text().lower()
+    assert text == "stopped: the result layer was removed; 1 of 41 planes are done and stay"
+
+
+def test_a_full_disk_is_named_when_the_apply_has_ended(dock, viewer, clicks, told, wait, blobs, monkeypatch):
+    def refuse(self, index, values):
+        raise StorageError("the temporary folder is full")
+
+    monkeypatch.setattr(ResultStack, "write", refuse)
+    viewer.add_image(np.stack([blobs[0]] * 5), name="stack")
+    choose(dock, "denoise")
+    clicks("apply")
+    wait(lambda: not dock._bridge.is_busy and bool(told))
+    assert len(told) == 1 and "temporary folder is full" in told[0] and "stay" not in told[0]
+
+
+def test_stop_of_what_has_nothing_to_keep_is_told(dock, viewer, clicks, wait, blobs):
+    viewer.add_image(blobs[0], name="one")
+    choose(dock, "denoise")
+    for asked in ("show_alternatives", "live"):
+        clicks(asked)
+        clicks("stop")
+        wait(lambda: not dock._bridge.is_busy)
+        assert dock.status.text() == "Stopped"
 
 
 def test_a_killed_worker_ends_the_job_and_the_next_click_works(dock, clicks, told, wait, learning, caplog):

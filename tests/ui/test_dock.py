@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.ui.classes import classes_of, has_classes, name_classes
 from napari_fewshot.ui.folder import How
 from napari_fewshot.ui.results import METADATA, default_class
@@ -70,6 +71,35 @@ def test_resume_goes_on_with_a_child_of_the_last_version(dock, started, clicks, 
     assert models.card("em-segment-3").parent == models.card("em-segment-2").id
 
 
+def test_strokes_follow_the_image_they_were_painted_on(dock, viewer, clicks, blobs):
+    a, b = (viewer.add_image(np.roll(blobs[0], n, axis=1), name=name) for n, name in ((0, "A"), (9, "B")))
+    dock.data.image_layer.layer = a
+    clicks("new_strokes")
+    on_a = dock.data.labels_layer.layer
+    dock.data.image_layer.layer = b
+    assert dock.data.labels_layer.layer is None
+    clicks("new_strokes")
+    on_b = dock.data.labels_layer.layer
+    dock.data.image_layer.layer = a
+    assert dock.data.labels_layer.layer is on_a and "painted on" not in dock.status.text()
+    dock.data.labels_layer.layer = on_b
+    assert "these strokes were painted on 'b'" in dock.status.text().lower()
+    viewer.layers.remove(on_b)
+    dock.data.labels_layer.layer = on_a
+    viewer.layers.remove(a)
+    assert dock.data.image_layer.layer is None and dock.data.labels_layer.layer is on_a
+    dock.data.image_layer.layer = b
+    assert dock.data.labels_layer.layer is None
+
+
+def test_strokes_the_user_brought_stay_when_the_image_changes(dock, viewer, blobs):
+    a, b = (viewer.add_image(blobs[0], name=name) for name in "AB")
+    own = viewer.add_labels(blobs[1])
+    for image in (b, a):
+        dock.data.image_layer.layer = image
+        assert dock.data.labels_layer.layer is own and "painted on" not in dock.status.text()
+
+
 def test_live_answers_every_stroke_and_becomes_one_version(dock, viewer, started, clicks, wait, paint, blobs):
     answered = []
     dock._trainer.refitted.connect(lambda: answered.append(1))
@@ -82,6 +112,27 @@ def test_live_answers_every_stroke_and_becomes_one_version(dock, viewer, started
     clicks("live")
     wait(lambda: dock.data.model_name == "em-segment-2")
     assert dock._bridge.models.card("em-segment-2").steps == 0
+
+
+def test_apply_during_a_refit_of_live_waits_for_its_model(dock, viewer, started, clicks, wait):
+    clicks("live")
+    assert dock._trainer.live_work.is_running
+    clicks("apply")
+    wait(lambda: "blobs em-segment-2" in viewer.layers and not dock._bridge.is_busy)
+    assert not dock.train.live.isChecked() and not dock._applies_when_saved
+    assert [c.name for c in dock._bridge.models.of_task("segment")][-1] == "em-segment-2"
+
+
+def test_what_could_not_be_saved_after_live_is_not_applied(dock, started, clicks, wait, monkeypatch):
+    def refuse(model):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(dock._bridge.models, "save", refuse)
+    clicks("live")
+    clicks("apply")
+    assert dock._applies_when_saved
+    wait(lambda: not dock._bridge.is_busy and not dock._applies_when_saved)
+    assert not dock._apply_desk.is_running and dock._trainer.live_model is None
 
 
 def test_a_move_of_the_camera_asks_for_what_is_visible_now(dock, viewer, started, clicks, wait):
@@ -161,6 +212,21 @@ def test_live_shows_a_restoration_of_what_is_visible(dock, viewer, clicks, wait,
     assert shown.data.dtype == np.uint8 and shown.data.shape[0] == 160 and shown.data.std() > 0
 
 
+def test_live_follows_the_image_and_the_model_but_ends_with_the_task(dock, viewer, started, clicks, wait, blobs):
+    clicks("live")
+    wait(lambda: "preview em-segment" in viewer.layers)
+    dock.data.model.setCurrentIndex(dock.data.model.findData("classic"))
+    wait(lambda: "preview classic" in viewer.layers and not dock._bridge.is_busy)
+    dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
+    assert not dock.train.live.isChecked()
+    wait(lambda: not dock._bridge.is_busy)
+    assert "preview classic" in viewer.layers and "classic-2" in [c.name for c in dock._bridge.models.cards()]
+    clicks("live")
+    wait(lambda: "preview em-denoise" in viewer.layers and not dock._bridge.is_busy)
+    dock.data.image_layer.layer = viewer.add_image(blobs[0][::-1], name="other")
+    wait(lambda: viewer.layers["preview em-denoise"].metadata[METADATA]["source"] == "other")
+
+
 def test_a_stack_is_applied_slice_by_slice_and_stop_keeps_what_is_done(dock, viewer, clicks, wait, blobs):
     viewer.add_image(np.stack([blobs[0]] * 40), name="stack")
     dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
@@ -198,6 +264,19 @@ def test_scopes_mean_what_they_say(dock, viewer, clicks, wait, blobs):
     viewer.layers.selection = {second}
     assert apply("selected") == ["second em-denoise"]
     assert apply("all") == ["first em-denoise", "second em-denoise [1]"]
+
+
+def test_a_version_renamed_while_it_is_applied_is_applied_to_all(dock, viewer, clicks, wait, blobs):
+    models = dock._bridge.models
+    for name in "abc":
+        viewer.add_image(blobs[0], name=name)
+    dock.data.choose_model(models.save(models.read("em-denoise")))
+    dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("all"))
+    clicks("apply")
+    wait(lambda: any("em-denoise-2" in layer.name for layer in viewer.layers))
+    models.rename("em-denoise-2", "mine")
+    dock._on_bridge_models_changed()
+    wait(lambda: "3 of 3 planes" in dock.status.text())
 
 
 def test_rgb_is_said_to_be_worked_on_as_its_luminance(dock, viewer, clicks, wait, blobs):
@@ -257,6 +336,33 @@ def test_a_folder_run_can_be_stopped_and_nothing_else_started_meanwhile(dock, cl
     wait(lambda: dock.apply.apply.isEnabled())
     assert dock.status.text().lower().startswith("stopped") and len(list(target.glob("*.tif"))) < 26
     assert not dock._bridge.is_busy and not dock.train.stop.isEnabled()
+
+
+def test_many_files_that_cannot_be_used_are_counted_and_a_few_named(dock, clicks, wait, folders):
+    source, _ = folders(1)
+    for n in range(30):
+        (source / f"bad_{n:02d}.tif").write_bytes(b"no picture")
+    clicks("apply")
+    wait(lambda: "wrote 1 results" in dock.status.text().lower())
+    text = dock.status.text()
+    assert "30 failed" in text and "bad_02.tif: " in text and "bad_03" not in text and "and 27 more" in text
+
+
+@pytest.mark.parametrize("error", [ComputeError("the worker has been closed"), RuntimeError("the worker was closed")])
+def test_a_worker_taken_away_from_a_folder_by_a_closing_viewer_is_a_stop(dock, clicks, wait, folders, error):
+    folders(3)
+    run, ended = dock._apply_desk.folder, []
+    run.ended.connect(lambda *what: ended.append(what))
+
+    def close_instead(hear, job):
+        run.work.stopping.set()
+        raise error
+
+    dock._bridge.submit_for = close_instead
+    clicks("apply")
+    wait(lambda: bool(ended))
+    ((sentence, is_failure),) = ended
+    assert sentence.startswith("stopped") and not is_failure
 
 
 def test_a_folder_is_restored_as_strongly_as_a_layer(dock, viewer, clicks, wait, folders, blobs):

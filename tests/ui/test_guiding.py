@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_fewshot.ui import guiding
+from napari_fewshot.ui.classes import is_made_for
 from napari_fewshot.ui.results import METADATA
 
 ODD = 5  # the slice that looks like nothing painted
@@ -57,6 +58,35 @@ def test_next_goes_to_the_slice_that_looks_like_nothing_painted_and_then_on(
     wait(lambda: guide.work is not survey and not guide.is_running)
 
 
+def test_next_looks_again_at_another_channel_other_pixels_and_strokes_of_another_kind(
+    dock, guide, viewer, clicks, wait, paint, blobs
+):
+    image, truth = blobs
+    layer = viewer.add_image(np.stack([image, 255 - image]), name="two", axis_labels=("c", "y", "x"))
+    viewer.dims.set_point(0, 0)
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, truth, index=(0,), n=6)
+    dock._tabs.setCurrentIndex(1)
+
+    def next_surveys():
+        survey, strokes_compared = guide.work, []
+        clicks("next_place")
+        dock._bridge.call(lambda: None, lambda *what: strokes_compared.append(1))
+        wait(lambda: bool(strokes_compared) and not guide.is_running)
+        return guide.work is not survey
+
+    assert next_surveys() and not next_surveys()
+    layer.data = layer.data[:, ::-1].copy()
+    assert next_surveys() and not next_surveys()
+    dock.objects.wanted.setChecked(True)
+    dock.objects.painted.setChecked(True)
+    assert next_surveys() and not next_surveys()
+    viewer.dims.set_point(0, 1)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    assert guide._scene.picture.channel == 1
+
+
 def test_a_click_on_the_curve_goes_to_that_slice(dock, guide, stack, clicks, wait):
     clicks("next_place")
     wait(lambda: not guide.is_running)
@@ -96,6 +126,38 @@ def test_propagate_goes_both_ways_says_where_it_stopped_and_lies_over_its_source
     assert stop.startswith(f"stopped before slice {ODD}") and stop in dock.status.text()
 
 
+def test_a_propagation_whose_result_is_removed_says_so_at_its_end(dock, guide, stack, viewer, clicks, wait):
+    clicks("propagate")
+    wait(lambda: "discs em-segment" in viewer.layers)
+    viewer.layers.remove("discs em-segment")
+    wait(lambda: not guide.is_running)
+    assert "the result layer was removed" in dock.status.text().lower()
+
+
+def test_a_series_of_channels_is_followed_along_time_on_the_channel_on_display(
+    dock, guide, viewer, clicks, wait, paint, blobs
+):
+    image, truth = blobs
+    series = np.stack([np.stack([np.roll(image, t, axis=1), 255 - image]) for t in range(3)])
+    viewer.add_image(series, name="series", axis_labels=("t", "c", "y", "x"))
+    viewer.dims.set_point([0, 1], [1, 0])
+    clicks("new_strokes")
+    paint(dock.data.labels_layer.layer, np.roll(truth, 1, axis=1), index=(1, 0), n=6)
+    dock._tabs.setCurrentIndex(1)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    assert guide.curve[0] == [0, 1, 2]
+    slice_ = viewer.dims.current_step[0]
+    assert guide.here == slice_ and f"slice {slice_}:" in dock.status.text().lower()
+    viewer.dims.set_point(0, 1)
+    clicks("propagate")
+    wait(lambda: not guide.is_running)
+    (result,) = [x for x in viewer.layers if "propagate" in str(x.metadata.get(METADATA, {}).get("parameters"))]
+    assert "3 slices done" in dock.status.text()
+    for t in range(3):
+        assert np.mean(result.data[t, 0] == np.roll(truth, t, axis=1)) > 0.9
+
+
 def test_what_is_learned_waits_until_it_is_accepted(dock, guide, stack, viewer, clicks, wait):
     strokes = dock.data.labels_layer.layer
     dock.guide.learn.setChecked(True)
@@ -111,6 +173,7 @@ def test_what_is_learned_waits_until_it_is_accepted(dock, guide, stack, viewer, 
     wait(lambda: guide.work is not survey and not guide.is_running)
     clicks("accept_learned")
     accepted = dock.data.labels_layer.layer
+    assert is_made_for(accepted, stack)
     assert accepted.name == "discs strokes and learned" and np.array_equal(strokes.data, painted)
     assert np.array_equal(accepted.data[painted > 0], painted[painted > 0])
     assert np.asarray(accepted.data[7]).any() and not dock.guide.accept.isEnabled()

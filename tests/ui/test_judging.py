@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from napari.layers import Labels
+from qtpy.QtWidgets import QInputDialog, QMessageBox
 
 from napari_fewshot.ui.results import METADATA
 
@@ -78,6 +79,31 @@ def test_what_is_judged_is_forgotten_when_its_image_is_gone(painted, viewer, cli
     viewer.layers.remove("blobs")
     wait(lambda: not painted._bridge.is_busy)
     assert not any("judged" in layer.name for layer in viewer.layers)
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_a_judgement_is_withdrawn_when_its_model_is_renamed_or_deleted(
+    painted, viewer, clicks, wait, monkeypatch, is_deleted
+):
+    models = painted._bridge.models
+    card = models.save(models.read("em-segment"))
+    painted._on_bridge_models_changed()
+    painted.data.choose_model(card)
+    clicks("judge")
+    wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)
+    models.save(models.read("em-segment"))  # another version changes nothing
+    painted._bridge.models_changed.emit()
+    assert f"{card.name} (judged)" in viewer.layers and painted.judge.page.scores.isVisible()
+    painted.versions.select(card.name)
+    if is_deleted:
+        monkeypatch.setattr(QMessageBox, "question", lambda *args: QMessageBox.StandardButton.Yes)
+        painted.versions.delete.click()
+    else:
+        monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("better", True))
+        painted.versions.rename.click()
+    assert not painted.judge.page.scores.isVisible() and f"{card.name} (judged)" not in viewer.layers
+    offered = [painted.judge.page.against.itemText(n) for n in range(painted.judge.page.against.count())]
+    assert card.name not in offered and ("better" in offered) is not is_deleted
 
 
 def test_the_current_model_is_judged_and_a_class_never_to_be_missed_becomes_a_version(

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import zarr
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.intensity import Intensity
-from napari_fewshot.ui.layers import VIEW_PX, PlaneReader, current_index, plan_region, take_picture
+from napari_fewshot.core.picture import Picture
+from napari_fewshot.ui.layers import VIEW_PX, PlaneReader, copy_painted, current_index, plan_region, take_picture
 
 
 def shown(data, **how):
@@ -130,3 +131,11 @@ def test_the_same_pixels_have_the_same_key_and_others_another():
         keys.append(reader.take_view(plan_region(layer, viewer, reader.picture)).key)
     assert keys[0] == keys[2] != keys[1]
     assert isinstance(layer, Image)
+
+
+def test_painted_objects_are_copied_as_objects_whatever_their_number():
+    source = Labels(np.full((2, 40, 50), 257, np.int32))
+    source.data[0] = 1
+    target = Labels(np.zeros((2, 40, 50), np.uint8))
+    copy_painted(source, target, Picture(np.zeros((2, 40, 50)), "ZYX"))
+    assert np.unique(target.data[0]).tolist() == [1] and np.unique(target.data[1]).tolist() == [255]

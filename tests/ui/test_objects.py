@@ -58,6 +58,20 @@ def test_every_disc_has_one_id_in_all_slices_and_a_row_of_measures(learned, view
     assert "area (nm²)" in flat.features and "slices" not in flat.features and flat.data.shape[0] == 1
 
 
+def test_objects_stopped_half_way_have_a_table_of_what_is_done(learned, viewer, clicks, wait, blobs):
+    learned.data.image_layer.layer = viewer.add_image(np.stack([blobs[0]] * 60), name="long")
+    learned.objects.wanted.setChecked(True)
+    clicks("apply")
+    wait(lambda: learned._apply_desk.applier._n_done >= 3)
+    clicks("stop")
+    wait(lambda: not learned._bridge.is_busy)
+    layer = viewer.layers["long em-segment-2 objects"]
+    done = [int(np.count_nonzero(plane)) for plane in layer.data]
+    assert 3 <= np.count_nonzero(done) < 60
+    assert layer.features["area"].sum() == sum(done)
+    assert set(layer.features["index"]) == set(np.unique(layer.data)) - {0}
+
+
 def test_painted_objects_teach_background_and_object(dock, viewer, clicks, wait, blobs):
     viewer.add_image(blobs[0], name="blobs")
     clicks("new_strokes")

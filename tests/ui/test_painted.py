@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.ui import painted
-from napari_fewshot.ui.layers import PlaneReader
-from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_strokes
+from napari_fewshot.ui.classes import new_strokes_layer
+from napari_fewshot.ui.layers import PlaneReader, take_picture
+from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_channel, check_strokes
 
 
 class Counted:
@@ -184,11 +186,49 @@ def test_strokes_on_a_channel_belong_to_the_channel_on_display(calls):
     assert follow(full, calls).take(PlaneReader(picture)).classes == (1,)
 
 
+def test_a_new_strokes_layer_has_a_place_for_each_channel():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((2, 3, 64, 64), np.uint8), axis_labels=("z", "c", "y", "x"), scale=(5, 1, 2, 2))
+    viewer.dims.set_point(1, 1)
+    picture = take_picture(image, viewer)
+    labels = new_strokes_layer(viewer, image, picture)
+    labels.paint((1, 2, 20, 20), 1)
+    assert labels.data.shape == (2, 3, 64, 64)
+    np.testing.assert_allclose(labels.data_to_world((1, 2, 3, 4)), image.data_to_world((1, 2, 3, 4)))
+    assert follow(labels, []).take(PlaneReader(picture)).n_painted == 0
+    check_channel(labels, image, picture)
+
+
+def test_strokes_for_one_channel_alone_are_not_learned_on_another():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((3, 64, 64), np.uint8), axis_labels=("c", "y", "x"), scale=(4, 1, 1))
+    narrow = viewer.add_labels(np.ones((1, 64, 64), np.uint8), name="on 2", translate=(8, 0, 0), scale=(4, 1, 1))
+    for channel in range(3):
+        viewer.dims.set_point(0, 4 * channel)
+        picture = take_picture(image, viewer)
+        if channel == 2:
+            check_channel(narrow, image, picture)
+        else:
+            with pytest.raises(StrokesError, match=f"on channel 2 .* channel {channel} is on display"):
+                check_channel(narrow, image, picture)
+
+
 def test_values_that_are_no_classes_are_refused(reader, image, calls):
     with pytest.raises(StrokesError, match="-1"):
         follow(Labels(np.full(image.shape, -1, np.int16)), calls).take(reader)
     with pytest.raises(StrokesError, match="classes 1 to 255"):
         follow(Labels(np.full(image.shape, 700, np.int32)), calls).take(reader)
+
+
+def test_painted_objects_may_have_any_number(reader, image, calls):
+    labels = Labels(np.zeros(image.shape, np.int32))
+    labels.data[1, 0, :5] = [1, 2, 300, 65536, 131073]
+    planes = follow(labels, calls)
+    painting = planes.take(reader, as_objects=True)
+    assert painting.planes[0].strokes.classes.tolist() == [1, 2, 2, 2, 2]
+    assert planes.take(reader, as_objects=True) is painting
+    with pytest.raises(StrokesError, match="classes 1 to 255"):
+        planes.take(reader)
 
 
 def test_a_plane_that_cannot_be_read_is_tried_again(image, calls):

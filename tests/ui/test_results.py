@@ -8,8 +8,10 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_fewshot.compute.events import PlaneDone
 from napari_fewshot.core.card import ClassLabel, ModelCard
 from napari_fewshot.core.picture import Picture
+from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.results import (
     METADATA,
     Place,
@@ -163,3 +165,32 @@ def test_adding_a_layer_keeps_several_selected():
     viewer.layers.selection = chosen
     insert_quietly(viewer, confidence_layer(np.zeros((40, 50), np.float32), "c", {}, {}), None)
     assert set(viewer.layers.selection) == chosen
+
+
+def landed_map(planes, first, **maps):
+    """The layer of a map of a stack whose plane ``first`` came first, and then the others."""
+    viewer = ViewerModel()
+    layer = viewer.add_image(planes)
+    viewer.dims.set_point(0, first)
+    target = Target.of_layer(layer, viewer, is_slice=False)
+    landing = Landing(target, CARD, provenance(CARD, "", {}))
+    for index in target.indices:
+        landing.land(PlaneDone("", index, planes[index], maps={"residual": maps["residual"][index]}), viewer, None)
+    assert len(viewer.layers) == 3
+    return landing.layers["residual"]
+
+
+def test_the_contrast_of_a_map_is_that_of_the_plane_that_came_first():
+    planes = np.zeros((4, 40, 50), np.uint8)
+    residual = np.random.default_rng(0).normal(0, 10, planes.shape).astype(np.float32)
+    low, high = landed_map(planes, 2, residual=residual).contrast_limits
+    assert -40 < low < -20 and 20 < high < 40
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_map_with_pixels_that_nobody_knows_is_shown_with_the_contrast_of_the_others(is_known):
+    planes = np.zeros((2, 40, 50), np.float32)
+    residual = np.full(planes.shape, np.nan, np.float32)
+    residual[:, 10:] = np.linspace(-5, 5, 50, dtype=np.float32) if is_known else np.nan
+    limits = landed_map(planes, 1, residual=residual).contrast_limits
+    np.testing.assert_allclose(limits, (-5, 5) if is_known else (0, 1), atol=0.01)

@@ -8,7 +8,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
-from napari_fewshot.compute.events import Finished, Preview, Stopped
+from napari_fewshot.compute.events import Failed, Finished, Preview, Stopped
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.shelf import ModelFile
@@ -132,6 +132,20 @@ def test_resume_goes_on_with_the_image_and_strokes_it_had(trainer, desk, form, p
     check_learns_from(a, desk.jobs[1]())
 
 
+def test_the_score_of_a_training_goes_by_the_name_of_its_job(trainer, desk, form, painted, tuned):
+    names = []
+    trainer.started.connect(lambda work, name: names.append(name))
+    a = painted("a", 0)
+    restored = replace(a, task="denoise", model="em-denoise")
+    for params, end in ((restored, None), (replace(restored, target=painted("b", 1).image), None), (a, tuned)):
+        form.params = params
+        trainer.fine_tune()
+        trainer.work.tell(Stopped("", end))
+    form.params = restored
+    trainer.resume()
+    assert names == ["held-out gain", "held-out error removed", "held-out stroke IoU", "held-out stroke IoU"]
+
+
 def test_resume_minds_not_that_the_version_was_renamed(trainer, desk, form, painted, tuned):
     form.params = painted("a", 0)
     trainer.fine_tune()
@@ -175,6 +189,44 @@ def test_a_live_model_may_be_saved_after_its_dock_is_gone(viewer, desk, form, pa
         assert len(saved) == n_saved
 
 
+def test_live_switched_off_waits_for_the_refit_that_runs(trainer, desk, form, painted, tuned):
+    form.params = painted("a", 0)
+    kept, not_kept = [], []
+    trainer.saved.connect(kept.append)
+    trainer.not_kept.connect(lambda: not_kept.append(1))
+    trainer.set_live(True)
+    trainer.live_work.tell(Finished("", tuned))
+    trainer.refit()
+    trainer.set_live(False)
+    assert trainer.is_learning and not desk.saves
+    trainer.refit()  # one more stroke came before
+    newer = ModelFile.sealed(replace(tuned.card, seed=7), tuned.weights)
+    trainer.live_work.tell(Finished("", tuned))
+    assert len(desk.jobs) == 3 and not desk.saves
+    trainer.live_work.tell(Finished("", newer))
+    (save,) = desk.saves
+    save()
+    assert [card.seed for card in kept] == [7] and not trainer.is_learning and not not_kept
+
+
+@pytest.mark.parametrize("end", [Failed("", "too few strokes"), Stopped("")])
+def test_live_that_led_to_nothing_says_so(trainer, desk, form, painted, end):
+    form.params = painted("a", 0)
+    told = []
+    trainer.not_kept.connect(lambda: told.append(1))
+    trainer.set_live(True)
+    trainer.set_live(False)
+    assert not told
+    trainer.live_work.tell(end)
+    assert told and not desk.saves and not trainer.is_learning
+
+
+def test_a_restoration_shown_by_live_is_nothing_to_wait_for(trainer, desk, form, painted):
+    form.params = replace(painted("a", 0), task="denoise", model="em-denoise")
+    trainer.set_live(True)
+    assert trainer.live_work.is_running and not trainer.is_learning
+
+
 def test_live_looks_at_a_region_on_the_grey_scale_of_its_plane(trainer, desk, form, viewer):
     plane = np.linspace(0, 60_000, 1200 * 1300).reshape(1200, 1300).astype(np.uint16)
     image = viewer.add_image(plane)
@@ -183,6 +235,22 @@ def test_live_looks_at_a_region_on_the_grey_scale_of_its_plane(trainer, desk, fo
     job = desk.jobs[0]()
     assert job.picture.shape != plane.shape
     assert job.intensity == trainer._scene.reader.take_intensity(()) != Intensity.measure(job.picture.take_plane(()))
+
+
+@pytest.mark.parametrize("n_channels", [3, 1])
+def test_a_target_with_channels_gives_that_on_display(trainer, desk, form, viewer, n_channels):
+    planes = np.random.default_rng(0).integers(0, 255, (2, 3, 64, 80), np.uint8)
+    named = {"axis_labels": ("t", "c", "y", "x")}
+    image = viewer.add_image(planes, **named)
+    better = viewer.add_image(255 - (planes if n_channels == 3 else planes[:, 2:]), **named)
+    viewer.dims.set_point([0, 1], [1, 2])
+    form.params = Params("denoise", "em-denoise", image, target=better)
+    trainer.fine_tune()
+    job = desk.jobs[0]()
+    assert len(job.pairs) == 2
+    for (noisy, target), t in zip(job.pairs, (1, 0), strict=True):
+        np.testing.assert_array_equal(noisy, planes[t, 2])
+        np.testing.assert_array_equal(target, 255 - planes[t, 2])
 
 
 def test_strokes_are_nothing_to_a_restoration(trainer, desk, form, painted, qtbot):

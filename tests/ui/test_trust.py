@@ -56,6 +56,18 @@ def test_the_slider_walks_through_alternatives_of_what_is_seen(dock, viewer, res
     assert not slider.isEnabled()
 
 
+def test_another_task_has_no_alternatives_yet(dock, viewer, restoring, clicks, wait):
+    slider = dock.findChild(QObject, "alternative")
+    clicks("show_alternatives")
+    wait(lambda: slider.isEnabled() and not dock._bridge.is_busy)
+    dock.data.task.setCurrentIndex(dock.data.task.findData("super_resolve"))
+    assert not slider.isEnabled()
+    clicks("show_alternatives")
+    dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
+    wait(lambda: not dock._bridge.is_busy)
+    assert not slider.isEnabled()
+
+
 def test_strength_reaches_the_worker_and_the_history_of_the_result(dock, viewer, restoring, clicks, wait):
     noise_left = []
     for n_results, at in enumerate((-10, 10), start=1):

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 
+from napari_fewshot.compute.events import Progress
 from napari_fewshot.core.shelf import CARD, ModelFile, Shelf
 from napari_fewshot.ui.docks.versions import VersionsPanel
 from napari_fewshot.ui.models import Models
+from napari_fewshot.ui.work import Work
 
 
 @pytest.fixture
@@ -122,6 +124,26 @@ def test_a_renamed_version_stays_or_does_not_become_the_current_model(panel, doc
     dock.versions.select("mine-1")
     dock.versions.rename.click()
     assert dock.data.model_name == ("my best" if is_current else "mine-2")
+
+
+def test_the_scores_in_the_list_are_those_of_which_more_is_better(panel):
+    rows = {(r := panel.list.topLevelItem(n)).text(0): r for n in range(panel.list.topLevelItemCount())}
+    assert rows["mine-1"].text(1) == "0.500" and rows["mine-1"].toolTip(1) == "held-out"
+    assert rows["em-denoise"].text(1) == ""
+    panel.select("em-denoise")
+    assert "held-out L1" in facts(panel)["em-denoise"]
+
+
+def test_the_score_beside_the_loss_curve_is_that_of_the_version_or_the_job(panel, dock):
+    shelf, form = Shelf(), dock.train
+    shown = [(shelf.read("mine-1").card, "held-out 0.50"), (shelf.read("em-denoise").card, "")]
+    for card, text in (*shown, *shown):
+        dock.data.choose_model(card)
+        assert form.score.text() == text
+    dock._on_trainer_started(Work(dock, "resumed"), "held-out stroke IoU")
+    dock.data.task.setCurrentIndex(dock.data.task.findData("super_resolve"))
+    form.show_training(Progress("", 5, None, 1.0, score=0.75))
+    assert form.score.text() == "stroke IoU 0.75"
 
 
 def test_the_history_of_a_version_is_drawn_over_its_steps(qtbot):

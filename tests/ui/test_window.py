@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QLabel,
     QMainWindow,
     QMenu,
     QProgressBar,
@@ -23,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_fewshot.ui import bridge
 from napari_fewshot.ui.docks import window as docks_window
+from napari_fewshot.ui.docks.status_line import MOST_LINES, StatusLine
 from napari_fewshot.ui.docks.window import APPLY_KEYS, FINE_TUNE_KEYS, NEXT_CLASS_KEYS, STOP_KEYS, WindowWatch
 
 KEYS = {FINE_TUNE_KEYS, STOP_KEYS, APPLY_KEYS, NEXT_CLASS_KEYS}
@@ -125,6 +127,22 @@ def test_nothing_is_cut_off_at_1280_by_720(dock, viewer, qtbot, task, blobs):
             assert control.width() >= needed, control.objectName()
             corner = control.mapTo(window, control.rect().bottomRight())
             assert corner.x() < window.width() and corner.y() < window.height(), control.objectName()
+
+
+def test_a_long_sentence_is_cut_in_the_status_line_and_whole_in_its_tooltip(qtbot):
+    line = StatusLine()
+    qtbot.addWidget(line)
+    line.resize(330, 60)
+    sentence = "wrote 3 results; " + "; ".join(f"micrograph_{n:03d}.tif <cut>: cannot be read" for n in range(40))
+    line.show_sentence(sentence, True)
+    line.show()
+    room = MOST_LINES * line.fontMetrics().lineSpacing() + 8
+    assert QLabel.text(line).endswith("…") and line.heightForWidth(330) <= room
+    assert line.text() == f"⚠ W{sentence[1:]}" and "micrograph_039.tif &lt;cut&gt;" in line.toolTip()
+    line.resize(3000, 60)
+    assert len(QLabel.text(line)) > 800 and line.heightForWidth(3000) <= room
+    line.show_sentence("ready", False)
+    assert QLabel.text(line) == "Ready"
 
 
 def test_both_themes_colour_the_plot(dock, viewer):

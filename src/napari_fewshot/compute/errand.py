@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections import deque
 from collections.abc import Callable
@@ -245,10 +246,17 @@ class ApplyErrand(Errand):
             self._left_out.append(event)
             self.tell(event)
         elif isinstance(event, PlaneDone):
+            self._keep_measures()
             self.tell(event)
             self._n_done += 1
             self.tell(self._progress())
         return event
+
+    def _keep_measures(self) -> None:
+        """What a stop hands over: the measures of the planes that are told of, while a next one may be joined to them."""
+        if self._joined is not None:
+            details = {"measures": copy.deepcopy(self._joined.measures)}
+            self.end_if_cancelled = Stopped(self.order.job_id, details=details)
 
     def _progress(self) -> Progress:
         n, seconds = len(self._job.indices), time.monotonic() - self._began

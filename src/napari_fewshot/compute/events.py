@@ -91,9 +91,10 @@ class Finished(Event):
 
 @dataclass(frozen=True, eq=False)
 class Stopped(Event):
-    """The user stopped it; what was done until then stays, a model is the best so far."""
+    """The user stopped it; what was done until then stays, a model is the best so far, ``details`` as of `Finished`."""
 
     model: ModelFile | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

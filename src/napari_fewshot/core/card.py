@@ -100,6 +100,11 @@ class ModelCard:
         if not isinstance(self.versions, dict):
             raise TypeError("the versions are missing")
 
+    @property
+    def score(self) -> tuple[str, float] | None:
+        """The measure of which more is better and 1 is perfect, and its value; an error such as L1 is none."""
+        return next(((name, value) for name, value in self.scores.items() if "L1" not in name), None)
+
     def renamed(self, name: str) -> ModelCard:
         return replace(self, name=name)
 

@@ -136,16 +136,17 @@ def curve_of(seen: Iterable[Seen], axis: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(positions, int), np.array([np.mean(found[p]) for p in positions])
 
 
-def leading_axis(picture: Picture) -> int:
-    """The axis along which a picture is a stack: Z, or the last leading one where there is none."""
-    return picture.leading.index("Z") if "Z" in picture.leading else len(picture.leading) - 1
+def leading_axis(picture: Picture) -> int | None:
+    """The axis along which a picture is a stack: Z, else T, else the last other one; None where there are only channels."""
+    axes = [a for a in ("Z", "T", *reversed(picture.leading)) if a in picture.leading and a != "C"]
+    return picture.leading.index(axes[0]) if axes else None
 
 
 def line_from(picture: Picture, start: PlaneIndex, step: int) -> list[PlaneIndex]:
     """The planes after ``start`` along the stack, forwards or backwards."""
-    if not start:
-        return []
     axis = leading_axis(picture)
+    if axis is None:
+        return []
     n = picture.data.shape[axis]
     return [(*start[:axis], i, *start[axis + 1 :]) for i in range(start[axis] + step, n if step > 0 else -1, step)]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.core.strokes import PaintedPlane, Painting, Strokes
 
 SPLIT = 0.75
 OVERLAP = 0.5  # of the smaller one, for two outlines in neighbouring slices to be one object
@@ -114,10 +113,6 @@ def along_z(picture: Picture, here: PlaneIndex) -> tuple[PlaneIndex, ...]:
     return tuple(sorted(picture.plane_indices(), key=place))
 
 
-def painted_objects(painting: Painting) -> Painting:
-    """Strokes of which 1 is background and every other number one object -> strokes of these two classes."""
-    planes = tuple(
-        PaintedPlane(p.key, p.image, Strokes(p.strokes.yx, np.minimum(p.strokes.classes, OBJECT)), p.intensity)
-        for p in painting.planes
-    )
-    return Painting(planes, (*painting.class_names, "background", "object")[:2])
+def painted_objects(labels: np.ndarray) -> np.ndarray:
+    """Labels of which 1 is background and every other number, however large, one object -> labels of these two classes."""
+    return np.minimum(labels, OBJECT)

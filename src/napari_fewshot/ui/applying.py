@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import napari
@@ -18,6 +18,7 @@ from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.job import Apply, Job
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.restoring import AS_TRAINED, Report, Restoring
+from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.landing import Landing, Target
@@ -33,6 +34,7 @@ SCOPES = {
     ALL: "all open image layers",
     FOLDER: "a folder of images…",
 }
+ReadModels = Callable[[], tuple[ModelFile, ModelFile | None]]  # the model, and the one that restores before it
 
 
 class Applier(QObject):
@@ -56,7 +58,9 @@ class Applier(QObject):
         self._below: Layer | None = None
         self._restoring = AS_TRAINED
         self._first: ModelCard | None = None  # restores before the model sees a plane
+        self._read: ReadModels | None = None
         self._report: Report | None = None  # of the last plane
+        self._fault = ""  # why no plane can be kept any more
         self.work: Work | None = None
 
     @property
@@ -88,11 +92,13 @@ class Applier(QObject):
             self.said.emit(str(error), True)
             return
         self._queue = deque(t for t in targets if t is not None)
+        self._fault = ""
         self._n_done, self._n_planes = 0, sum(len(t.indices) for t in self._queue)
         self._card, self._confidence, self._below = card, confidence, below
         is_classes = TASKS[card.task].needs_strokes
         self._restoring = AS_TRAINED if restoring is None or is_classes else restoring
         self._first, self._report = first if is_classes else None, None
+        self._read = cache(partial(self._read_models, card, self._first))
         self._next()
 
     def stop(self) -> None:
@@ -111,12 +117,12 @@ class Applier(QObject):
             return None
 
     def _next(self) -> None:
-        assert self._card is not None
+        assert self._card is not None and self._read is not None
         if not self._queue:
             skipped, self._skipped = self._skipped, []
             sentence = f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes"
             told = [] if self._report is None else [self._report.spoken()]
-            self.ended.emit("; ".join([sentence, *told, *_first_few(skipped)]), bool(skipped))
+            self.ended.emit("; ".join([sentence, *told, *first_few(skipped)]), bool(skipped))
             return
         target = self._queue.popleft()
         parameters: dict[str, Any] = {
@@ -133,33 +139,35 @@ class Applier(QObject):
         about = provenance(self._card, target.place.name, parameters)
         landing = Landing(target, self._card, about, self._objects is not None)
         work = self.work = self._bridge.submit(
-            partial(self._make_job, target), f"applying {self._card.name} to {spoken(target.picture)}"
+            partial(self._make_job, self._read, target), f"applying {self._card.name} to {spoken(target.picture)}"
         )
-        work.plane_done.connect(partial(self._on_work_plane_done, work, landing))
+        work.plane_done.connect(partial(self._on_work_plane_done, landing))
         work.plane_left_out.connect(self._on_work_plane_left_out)
         work.progressed.connect(self._on_work_progressed)
         work.noted.connect(lambda message: self.said.emit(message, False))
         work.ended.connect(partial(self._on_work_ended, landing))
         self.started.emit(work)
 
-    def _make_job(self, target: Target) -> Job:
-        assert self._card is not None
-        model = self._bridge.models.read(self._card.name)
+    def _read_models(self, card: ModelCard, first: ModelCard | None) -> tuple[ModelFile, ModelFile | None]:
+        """Once for all layers: a version may be renamed or deleted meanwhile."""
+        read = self._bridge.models.read
+        return read(card.name), None if first is None else read(first.name)
+
+    def _make_job(self, read: ReadModels, target: Target) -> Job:
+        model, first = read()
         planes, objects, restoring = target.indices, self._objects, self._restoring
-        first = None if self._first is None else self._bridge.models.read(self._first.name)
         return Apply(model, target.picture, planes, self._confidence, objects=objects, restoring=restoring, first=first)
 
-    def _on_work_plane_done(self, work: Work, landing: Landing, event: PlaneDone) -> None:
-        if landing.is_removed(self._viewer):
-            self.said.emit("the result layer was removed: apply is stopped", False)
+    def _on_work_plane_done(self, landing: Landing, event: PlaneDone) -> None:
+        if landing.is_removed(self._viewer) or self._fault:
             self.stop()
             return
         is_first = not landing.layers
         try:
             landing.land(event, self._viewer, self._below)
         except FewshotError as error:
-            self._bridge.stop(work)
-            self.said.emit(str(error), True)
+            self._fault = str(error)
+            self.stop()
             return
         self._n_done += 1
         self._report = event.report or self._report
@@ -175,7 +183,7 @@ class Applier(QObject):
         self.progressed.emit(self._n_done, self._n_planes, event.seconds_left)
 
     def _on_work_ended(self, landing: Landing, end: object) -> None:
-        if isinstance(end, Finished):
+        if isinstance(end, Finished | Stopped):
             landing.finish(end)
         if isinstance(end, Failed) and end.message in self._skipped:  # no plane of it can be used; others may
             self._next()
@@ -183,12 +191,20 @@ class Applier(QObject):
             self._queue.clear()
             self._skipped = []
             self.ended.emit(end.message, True)
-        elif isinstance(end, Stopped):
+        elif isinstance(end, Stopped) or self._fault:
             self._queue.clear()
             self._skipped = []
-            self.ended.emit(f"stopped: {self._n_done} of {self._n_planes} planes are done and stay", False)
+            self.ended.emit(self._spoken_stop(landing), bool(self._fault))
         else:
             self._next()
+
+    def _spoken_stop(self, landing: Landing) -> str:
+        """Why it was stopped, where the user did not ask for it, and what stays."""
+        is_removed = landing.is_removed(self._viewer)
+        why = "the result layer was removed" if is_removed else self._fault
+        n_done = self._n_done - (landing.n_planes if is_removed else 0)
+        stays = f"{n_done} of {self._n_planes} planes are done and stay"
+        return "stopped: " + "; ".join([*([why] if why else []), *([stays] if n_done or not why else [])])
 
 
 def check_model(card: ModelCard) -> None:
@@ -205,7 +221,7 @@ def layers_of_scope(scope: str, viewer: napari.Viewer, image: Image | None, resu
     return [x for x in pool if x in viewer.layers.selection] if scope == SELECTED else pool
 
 
-def _first_few(sentences: list[str], n: int = 3) -> list[str]:
+def first_few(sentences: list[str], n: int = 3) -> list[str]:
     """What fits into a status line: a series padded at both ends leaves out many planes for one reason."""
     more = [f"and {len(sentences) - n} more"] if len(sentences) > n else []
     return sentences[:n] + more

@@ -9,18 +9,18 @@ from napari.layers import Image, Labels
 
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.picture import Picture
-from napari_fewshot.ui.layers import plan_region
+from napari_fewshot.ui.layers import plan_region, strokes_shapes
 from napari_fewshot.ui.results import (
     MEMORY_SHARE,
     METADATA,
     Place,
     ResultStack,
     class_colours,
-    corner_of,
     default_class,
 )
 
 CLASSES = "classes"
+PAINTED_ON = "painted_on"
 
 
 def classes_of(labels: Labels) -> tuple[ClassLabel, ...]:
@@ -48,14 +48,33 @@ def name_classes(labels: Labels, classes: tuple[ClassLabel, ...]) -> None:
     labels.selected_label = selected
 
 
+def name_image(labels: Labels, image: Image) -> None:
+    """Keep with a strokes layer on which image it is painted."""
+    about = {PAINTED_ON: {"name": image.name, "id": str(image.unique_id)}}
+    labels.metadata = {**labels.metadata, METADATA: {**labels.metadata.get(METADATA, {}), **about}}
+
+
+def is_made_for(labels: Labels, image: Image) -> bool:
+    """Whether a strokes layer was made for ``image``; one that the user brought was made for none."""
+    return labels.metadata.get(METADATA, {}).get(PAINTED_ON, {}).get("id") == str(image.unique_id)
+
+
+def other_image(labels: Labels, image: Image | None) -> str | None:
+    """The name of the image that a strokes layer was made for, where that is not ``image``."""
+    known = labels.metadata.get(METADATA, {}).get(PAINTED_ON)
+    return None if known is None or (image is not None and is_made_for(labels, image)) else str(known["name"])
+
+
 def new_strokes_layer(viewer: napari.Viewer, image: Image, picture: Picture) -> Labels:
-    """An empty labels layer exactly over ``image``, on top, with the brush in hand."""
+    """An empty labels layer exactly over ``image``, all its channels included, on top, with the brush in hand."""
     limit = MEMORY_SHARE * psutil.virtual_memory().available
-    stack = ResultStack(picture.shape, np.uint8, limit)
-    place = Place.of_layer(image)
-    labels = Labels(stack.array, name=f"{image.name} strokes", opacity=0.8, **place.over(corner_of(picture)))
+    shape = strokes_shapes(picture)[-1]
+    stack = ResultStack(shape, np.uint8, limit)
+    place = Place.of_layer(image).over((0.0,) * len(shape))
+    labels = Labels(stack.array, name=f"{image.name} strokes", opacity=0.8, **place)
     stack.belongs_to(labels)
     name_classes(labels, (default_class(1), default_class(2)))
+    name_image(labels, image)
     region = plan_region(image, viewer, picture)
     viewer.add_layer(labels)
     visible_px = min(s.stop - s.start for s in region.box)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
@@ -15,8 +16,12 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.ui.applying import first_few
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.work import Work
+
+if TYPE_CHECKING:
+    from napari_fewshot.batch.folder import Report
 
 ANSWERS_ALONE = "a folder gets the answers alone, without confidence, uncertainty and what was taken away"
 
@@ -99,15 +104,20 @@ class FolderRun(QObject):
             how = PlaneWork(sender, model.card, work.stopping.is_set, self._heard.emit, wanted.parameters)
             report = apply_to_folder(plan_folder(source, target), how)
         except FewshotError as error:
-            self._done.emit(str(error), True)
-            return
+            self._tell_done(work, str(error), True)
         except Exception as error:
-            self._done.emit(f"the folder could not be worked on ({type(error).__name__}: {error})", True)
-            raise
-        parts = [f"wrote {len(report.written)} results to {target}"]
-        parts += [f"{len(report.skipped)} were there already"] if report.skipped else []
-        parts += [f"{path.name} failed: {why}" for path, why in report.failed]
-        self._done.emit(("stopped: " if report.was_stopped else "") + "; ".join(parts), bool(report.failed))
+            self._tell_done(work, f"the folder could not be worked on ({type(error).__name__}: {error})", True)
+            if not work.stopping.is_set():  # else a viewer that closes has taken the worker away
+                raise
+        else:
+            self._tell_done(work, spoken(report, target), bool(report.failed))
+
+    def _tell_done(self, work: Work, sentence: str, is_failure: bool) -> None:
+        is_stopped = work.stopping.is_set()
+        if is_stopped and not sentence.startswith("stopped"):
+            sentence = f"stopped: {sentence}"
+        with suppress(RuntimeError):  # the window is gone, and this object with it
+            self._done.emit(sentence, is_failure and not is_stopped)
 
     def _on_thread_heard(self, event: Event) -> None:
         if isinstance(event, Progress):
@@ -120,3 +130,12 @@ class FolderRun(QObject):
             end = Failed("", sentence) if is_failure else Stopped("") if self.work.stopping.is_set() else Finished("")
             self._bridge.close_work(self.work, end)
         self.ended.emit(sentence, is_failure)
+
+
+def spoken(report: Report, target: Path) -> str:
+    """What became of the files, in a sentence that a status line has room for."""
+    parts = [f"wrote {len(report.written)} results to {target}"]
+    parts += [f"{len(report.skipped)} were there already"] if report.skipped else []
+    parts += [f"{len(report.failed)} failed"] if report.failed else []
+    parts += first_few([f"{path.name}: {why}" for path, why in report.failed])
+    return ("stopped: " if report.was_stopped else "") + "; ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import napari
@@ -10,15 +11,16 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Progress, Surveyed
-from napari_fewshot.core.errors import FewshotError, ModelError
+from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, next_spot, ranked
 from napari_fewshot.core.job import Job, Propagate, Survey
-from napari_fewshot.core.picture import PlaneIndex
+from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
+from napari_fewshot.ui.classes import name_image
 from napari_fewshot.ui.landing import Landing, Target
-from napari_fewshot.ui.layers import current_index, show_box, show_plane
+from napari_fewshot.ui.layers import current_index, show_box, show_plane, take_picture
 from napari_fewshot.ui.learning import LearnedDots
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.results import METADATA, provenance
@@ -60,23 +62,25 @@ class Guiding(QObject):
     @property
     def curve(self) -> tuple[list[int], list[float]]:
         """Slices along the stack that were looked at and the quality expected there; empty for a single plane."""
-        if self._scene is None or not self._scene.picture.leading:
+        axis = None if self._scene is None else leading_axis(self._scene.picture)
+        if axis is None:
             return [], []
-        positions, quality = curve_of(self.seen, leading_axis(self._scene.picture))
+        positions, quality = curve_of(self.seen, axis)
         return positions.tolist(), quality.tolist()
 
     @property
     def here(self) -> int | None:
         """The slice on display, None for a single plane."""
         scene = self._scene
-        if scene is None or scene.image not in self._viewer.layers or not scene.picture.leading:
+        axis = None if scene is None else leading_axis(scene.picture)
+        if scene is None or axis is None or scene.image not in self._viewer.layers:
             return None
-        return current_index(scene.image, self._viewer, scene.picture)[leading_axis(scene.picture)]
+        return current_index(scene.image, self._viewer, scene.picture)[axis]
 
     def next(self) -> None:
         """Show where a stroke helps most now; looks around first when something has changed since the last time."""
         params = self._read()
-        if self.seen and self._scene is not None and self._about == _about(params, self.learns):
+        if self.seen and self._scene is not None and self._about == _about(params, self.learns, self._picture(params)):
             self._bridge.call(self._scene.take_painting, partial(self._on_painting_taken, params))
         else:
             self._survey(params)
@@ -84,9 +88,10 @@ class Guiding(QObject):
     def go_to_slice(self, position: int) -> None:
         """Show a slice of the stack that was looked at."""
         scene = self._scene
-        if scene is not None and scene.image in self._viewer.layers:
+        axis = None if scene is None else leading_axis(scene.picture)
+        if scene is not None and axis is not None and scene.image in self._viewer.layers:
             index = list(current_index(scene.image, self._viewer, scene.picture))
-            index[leading_axis(scene.picture)] = position
+            index[axis] = position
             show_plane(scene.image, self._viewer, tuple(index))
 
     def propagate(self) -> None:
@@ -106,7 +111,10 @@ class Guiding(QObject):
     def accept(self) -> Labels | None:
         """Make strokes of what was learned from unpainted slices, together with the painted ones; the new layer."""
         strokes = self._planes.labels if self._planes is not None else None
-        return self.learned.accept(strokes)
+        layer = self.learned.accept(strokes)
+        if layer is not None and self._scene is not None:
+            name_image(layer, self._scene.image)
+        return layer
 
     def stop(self) -> None:
         """End what runs; what was seen or done stays."""
@@ -139,7 +147,9 @@ class Guiding(QObject):
         scene = self._begin(params)
         if scene is None:
             return
-        about = _about(params, self.learns)  # the last place is not shown again at once, although something was painted
+        about = _about(
+            params, self.learns, scene.picture
+        )  # the last place is not shown again at once, although something was painted
         self.seen, self._shown, self._about = [], self._shown[-1:] if about == self._about else [], about
         self.learned.follow(scene.picture, scene.place, scene.card)
         self.seen_changed.emit()
@@ -151,6 +161,12 @@ class Guiding(QObject):
         work.surveyed.connect(self._on_work_surveyed)
         work.ended.connect(self._on_survey_ended)
         self._watch(work)
+
+    def _picture(self, params: Params) -> Picture | None:
+        """What the image shows now; None where it cannot be worked on, of which the next survey tells."""
+        with suppress(PictureError):
+            return None if params.image is None else take_picture(params.image, self._viewer)
+        return None
 
     def _watch(self, work: Work) -> None:
         work.progressed.connect(self._on_work_progressed)
@@ -173,7 +189,8 @@ class Guiding(QObject):
             return
         self._shown.append(spot)
         show_box(scene.image, self._viewer, scene.picture, spot.index, spot.box)
-        where = f"slice {spot.index[leading_axis(scene.picture)]}" if spot.index else "here"
+        axis = leading_axis(scene.picture)
+        where = "here" if axis is None else f"slice {spot.index[axis]}"
         self.said.emit(f"{where}: correct what is wrong in the middle of the view, then press Next again", False)
 
     def _on_painting_taken(self, params: Params, painting: Painting | None, error: Exception | None) -> None:
@@ -198,7 +215,6 @@ class Guiding(QObject):
 
     def _on_work_plane_done(self, landing: Landing, event: PlaneDone) -> None:
         if landing.is_removed(self._viewer):
-            self.said.emit("the result layer was removed: the propagation is stopped", False)
             self.stop()
             return
         try:
@@ -224,12 +240,15 @@ class Guiding(QObject):
             about["parameters"] = {**about["parameters"], "stops": list(stops)}
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
+        elif landing.is_removed(self._viewer):
+            self.said.emit("the result layer was removed: the propagation is stopped", False)
         else:
             n = f"{end.details['n_planes']} slices done" if isinstance(end, Finished) else "what is done stays"
             self.said.emit("; ".join(("propagated: " + n, *stops)), False)
         self.ended.emit()
 
 
-def _about(params: Params, learns: bool) -> tuple[object, ...]:
+def _about(params: Params, learns: bool, picture: Picture | None) -> tuple[object, ...]:
     """Two surveys about the same see the same, as long as no stroke changes."""
-    return params.image, params.labels, params.model, params.task, learns
+    shown = None if picture is None else (id(picture.data), picture.channel)
+    return params.image, shown, params.labels, params.paints_objects, params.model, params.task, learns

@@ -47,6 +47,7 @@ class Judging(QObject):
     judged = Signal(object)  # tuple of Verdict
     ended = Signal()
     kept = Signal(object)  # ModelCard to go on with
+    withdrawn = Signal()  # what was judged is not there any more
     said = Signal(str, bool)
 
     def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
@@ -81,6 +82,18 @@ class Judging(QObject):
     def stop(self) -> None:
         if self.work is not None and self.is_running:
             self._bridge.stop(self.work)
+
+    def check_models(self) -> None:
+        """Withdraw a judgement when one of its models was renamed or deleted."""
+        if self._case is None:
+            return
+        known, cards = self._bridge.models.known, self._case.cards.items()
+        gone = [name for name, card in cards if (now := known(name)) is None or now.id != card.id]
+        if gone:
+            self._case, self.verdicts = None, ()
+            self.layers.remove()
+            self.withdrawn.emit()
+            self.said.emit(f"'{gone[0]}' was renamed or deleted: judge again", False)
 
     def keep(self, name: str) -> None:
         """Go on with one of the models; one that was made for the comparison becomes a version."""
@@ -160,6 +173,7 @@ class Judging(QObject):
             self.judged.emit(self.verdicts)
             scores = [f"{v.name} {v.held_out.confusion.mean_iou:.2f}" for v in self.verdicts if v.held_out]
             self.said.emit(f"mean IoU on strokes held out: {', '.join(scores) or 'too few strokes to tell'}", False)
+            self.check_models()
         else:
             is_failure = isinstance(end, Failed | Lost)
             self.said.emit(end.message if is_failure else "stopped: nothing was judged", is_failure)  # type: ignore[union-attr]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import napari
+import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_fewshot.compute.events import Finished, PlaneDone
+from napari_fewshot.compute.events import Finished, PlaneDone, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.objects import along_z
 from napari_fewshot.core.picture import Picture, PlaneIndex
@@ -55,6 +56,7 @@ class Landing:
         self._is_objects = is_objects
         self._stacks: dict[str, ResultStack] = {}
         self.layers: dict[str, Layer] = {}
+        self.n_planes = 0  # that are filled
 
     def land(self, event: PlaneDone, viewer: napari.Viewer, below: Layer | None) -> None:
         """Fill one plane and show it if it is on display."""
@@ -63,13 +65,14 @@ class Landing:
             self._fill("confidence", event.confidence, event.index, viewer, below)
         for key, values in event.maps.items():
             self._fill(key, values, event.index, viewer, self.layers["answer"])
+        self.n_planes += 1
 
     def is_removed(self, viewer: napari.Viewer) -> bool:
         """Whether the user has thrown the answer away."""
         return "answer" in self.layers and self.layers["answer"] not in viewer.layers
 
-    def finish(self, end: Finished) -> None:
-        """Add what comes when all planes are done: the table of objects."""
+    def finish(self, end: Finished | Stopped) -> None:
+        """Add what comes when no more planes do: the table of objects."""
         measures = end.details.get("measures")
         if measures is not None and isinstance(layer := self.layers.get("answer"), Labels):
             show_measures(layer, measures, self._target.place)
@@ -81,12 +84,12 @@ class Landing:
             self._stacks[key] = ResultStack((*leading, *values.shape), values.dtype)
         self._stacks[key].write(where, values)
         if key not in self.layers:
-            self.layers[key] = self._make(key, self._stacks[key])
+            self.layers[key] = self._make(key, self._stacks[key], values)
             insert_quietly(viewer, self.layers[key], below)
         elif self.layers[key] in viewer.layers and _is_on_display(self.layers[key], where, viewer):
             self.layers[key].refresh(extent=False)
 
-    def _make(self, key: str, stack: ResultStack) -> Layer:
+    def _make(self, key: str, stack: ResultStack, first: np.ndarray) -> Layer:
         picture, place = self._target.picture, self._target.place
         factor = max(1, round(stack.array.shape[-1] / picture.plane_shape[1]))
         transform = place.over(corner_of(picture, self._target.indices[0] if self._target.is_slice else None), factor)
@@ -98,7 +101,7 @@ class Landing:
         elif key == "confidence":
             layer = confidence_layer(stack.array, f"{name} confidence", transform, self._about)
         else:
-            layer = map_layer(stack.array, f"{name} {key}", key, place, transform, self._about)
+            layer = map_layer(stack.array, f"{name} {key}", key, first, transform, self._about)
         stack.belongs_to(layer)
         return layer
 

@@ -14,6 +14,7 @@ from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.intensity import SAMPLE_PX, Intensity, key_of
 from napari_fewshot.core.job import View
 from napari_fewshot.core.picture import MAXIMUM_AXES, Picture, PlaneIndex
+from napari_fewshot.core.strokes import MAXIMUM_CLASS
 
 VIEW_PX = 1024  # a side of what is previewed: the most a CPU answers while a user waits
 Box = tuple[slice, slice]
@@ -149,12 +150,16 @@ def show_box(layer: Layer, viewer: napari.Viewer, picture: Picture, index: Plane
 
 
 def copy_painted(source: Labels, target: Labels, picture: Picture) -> None:
-    """Write all that is painted on a strokes layer into a labels layer over the same picture."""
+    """Write all that is painted on a strokes layer into a labels layer over the same picture.
+
+    Numbers of objects that are beyond those of classes become the last one: any number but 1 is an object.
+    """
     painted, array = array_of(source), array_of(target)
     for index in picture.plane_indices():
         where = picture.result_index(index)
         plane = np.asarray(painted[where if tuple(painted.shape) == picture.shape else index])
         if plane.any():
+            plane = np.minimum(plane.astype(np.int64), MAXIMUM_CLASS)
             array[where] = np.where(plane > 0, plane, np.asarray(array[where]))
     target.refresh(extent=False)
 

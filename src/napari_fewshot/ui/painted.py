@@ -9,10 +9,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.intensity import key_of
+from napari_fewshot.core.objects import painted_objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.strokes import MAXIMUM_CLASS, PaintedPlane, Painting, Strokes
 from napari_fewshot.ui.layers import Box, PlaneReader, array_of, fits_strokes, strokes_shapes
@@ -36,6 +37,19 @@ def check_strokes(labels: Labels | None, picture: Picture) -> Labels:
     return labels
 
 
+def check_channel(labels: Labels, image: Image, picture: Picture) -> None:
+    """Raise StrokesError when strokes for one channel alone lie on another than that on display."""
+    if picture.channel is None or tuple(array_of(labels).shape) == strokes_shapes(picture)[-1]:
+        return
+    first = image.world_to_data(labels.data_to_world((0,) * labels.ndim))
+    at = round(float(first[picture.leading.index("C")]))
+    if at != picture.channel:
+        raise StrokesError(
+            f"the strokes '{labels.name}' lie on channel {at} of '{picture.name}', channel {picture.channel} is on display: "
+            "go back to that channel or press 'New strokes layer'"
+        )
+
+
 class PaintedPlanes:
     """Follows one labels layer. Guards that the cost of taking its strokes grows with them, not with the stack.
 
@@ -55,6 +69,7 @@ class PaintedPlanes:
         self._changed: set[PlaneIndex] = set()
         self._planes: dict[PlaneIndex, tuple[PaintedPlane, ...]] = {}
         self._reader: PlaneReader | None = None
+        self._as_objects = False
         self._painting = Painting(())
         labels.events.paint.connect(self._on_labels_paint)
         labels.events.data.connect(self._on_labels_data)
@@ -71,8 +86,10 @@ class PaintedPlanes:
             labels.events.data.disconnect(self._on_labels_data)
             labels.events.set_data.disconnect(self._on_labels_set_data)
 
-    def take(self, reader: PlaneReader, class_names: tuple[str, ...] = ()) -> Painting:
+    def take(self, reader: PlaneReader, class_names: tuple[str, ...] = (), as_objects: bool = False) -> Painting:
         """All strokes with the pixels under them; the very same object as before when nothing has changed.
+
+        With ``as_objects`` 1 is background and every other number is an object.
 
         Raises
         ------
@@ -83,7 +100,7 @@ class PaintedPlanes:
         if labels is None:
             return self._painting
         array = array_of(labels)
-        changed, boxes = self._take_changed(array, reader)
+        changed, boxes = self._take_changed(array, reader, as_objects)
         try:
             while changed:
                 index = min(changed)
@@ -99,11 +116,13 @@ class PaintedPlanes:
             self._painting = Painting(planes, class_names)
         return self._painting
 
-    def _take_changed(self, array: Any, reader: PlaneReader) -> tuple[set[PlaneIndex], dict[PlaneIndex, Box]]:
+    def _take_changed(
+        self, array: Any, reader: PlaneReader, as_objects: bool
+    ) -> tuple[set[PlaneIndex], dict[PlaneIndex, Box]]:
         is_new = self._scan(array)
         with self._lock:
-            if is_new or reader is not self._reader:
-                self._reader, self._planes = reader, {}
+            if is_new or reader is not self._reader or as_objects is not self._as_objects:
+                self._reader, self._as_objects, self._planes = reader, as_objects, {}
                 self._changed = set(self._boxes)
             changed, self._changed = self._changed, set()
             return changed, dict(self._boxes)
@@ -130,6 +149,8 @@ class PaintedPlanes:
         if source is None:
             return ()
         values = np.array(array[(*index, *box)])  # a copy: the user may be painting it
+        if self._as_objects:
+            values = painted_objects(values)
         if values.size and (values.min() < 0 or values.max() > MAXIMUM_CLASS):
             raise StrokesError(
                 f"the strokes hold values from {values.min()} to {values.max()}: use 0 = not painted "

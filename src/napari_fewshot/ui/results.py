@@ -176,10 +176,15 @@ def confidence_layer(data: Any, name: str, transform: dict[str, Any], about: dic
     )  # fmt: skip
 
 
-def map_layer(data: Any, name: str, key: str, place: Place, transform: dict[str, Any], about: dict[str, Any]) -> Layer:
-    """What is told beside an answer, in the image's units: ``uncertainty``, ``background``, ``residual``, what was restored first."""
-    first = np.asarray(data[(0,) * (data.ndim - 2)])
-    low, high = (float(v) for v in np.percentile(first, [0.5, 99.5]))
+def map_layer(
+    data: Any, name: str, key: str, plane: np.ndarray, transform: dict[str, Any], about: dict[str, Any]
+) -> Layer:
+    """What is told beside an answer, in the image's units: ``uncertainty``, ``background``, ``residual``, what was restored first.
+
+    The contrast is that of ``plane``, the first that is there.
+    """
+    known = plane[np.isfinite(plane)]
+    low, high = (float(v) for v in np.percentile(known, [0.5, 99.5])) if known.size else (0.0, 1.0)
     low = 0.0 if key == "uncertainty" else low
     look = {"colormap": "magma" if key == "uncertainty" else "gray", "contrast_limits": (low, max(high, low + 1e-6))}
     metadata = {METADATA: {**about, "is_confidence": True}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import napari
 import numpy as np
@@ -11,15 +12,22 @@ from napari.layers import Image, Labels
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.job import Budget
-from napari_fewshot.core.objects import painted_objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.classes import classes_of
-from napari_fewshot.ui.layers import PlaneReader, Region, array_of, plan_region, same_array, take_picture
-from napari_fewshot.ui.painted import PaintedPlanes, check_strokes
+from napari_fewshot.ui.layers import (
+    PlaneReader,
+    Region,
+    array_of,
+    plan_region,
+    same_array,
+    strokes_shapes,
+    take_picture,
+)
+from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_strokes
 from napari_fewshot.ui.results import Place
 
 PAIR_PX = 2048  # a side of the planes a restoration learns from
@@ -54,19 +62,15 @@ class Scene:
     region: Region
     painted: PaintedPlanes | None = None
     paints_objects: bool = False
-    _as_painted: Painting | None = None  # what `_as_classes` was made of
-    _as_classes: Painting | None = None
 
     def take_painting(self) -> Painting:
         """All strokes of the job, off the GUI thread, the very same object while nothing changes; see `PaintedPlanes.take`."""
         if self.painted is None:
             raise StrokesError("there is no strokes layer: press 'New strokes layer' and paint at least two classes")
-        painting = self.painted.take(self.reader, tuple(c.name for c in self.card.classes))
-        if not self.paints_objects:
-            return painting
-        if self._as_classes is None or self._as_painted is not painting:
-            self._as_painted, self._as_classes = painting, painted_objects(painting)
-        return self._as_classes
+        names = tuple(c.name for c in self.card.classes)
+        if self.paints_objects:
+            names = (*names, *("background", "object")[len(names) :])[:2]
+        return self.painted.take(self.reader, names, self.paints_objects)
 
     def renew_classes(self) -> None:
         """Name and colour the classes as the strokes layer does now."""
@@ -90,7 +94,7 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
     PictureError
         No image, one that cannot be worked on, or a target that does not fit it.
     StrokesError
-        No strokes layer, or one of another shape.
+        No strokes layer, or one of another shape or for another channel.
     """
     image = params.image
     if image is None:
@@ -98,7 +102,7 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
     picture = take_picture(image, viewer)
     picture.check_size()
     if TASKS[params.task].needs_strokes:
-        check_strokes(params.labels, picture)
+        check_channel(check_strokes(params.labels, picture), image, picture)
     elif params.target is not None:
         check_target(params.target, picture, card.factor)
     is_same = old is not None and same_array(image, old.picture.data) and old.picture.channel == picture.channel
@@ -108,17 +112,26 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
 
 
 def check_target(target: Image, picture: Picture, factor: int) -> None:
-    """Raise PictureError when a target image does not show the same field as ``picture``, ``factor`` times as fine."""
+    """Raise PictureError when a target image does not show the same field as ``picture``, ``factor`` times as fine.
+
+    It has the same channels, or the one that is worked on alone, or is one plane for all.
+    """
+    if same_array(target, picture.data):
+        raise PictureError(
+            f"'{target.name}' is its own target, from which nothing is learned: choose a better image of the same field, "
+            "or 'none' to adapt to the image alone"
+        )
     shape = tuple(array_of(target).shape[: target.ndim])
-    wanted = (*picture.shape[:-2], *(n * factor for n in picture.plane_shape))
-    if shape not in (wanted, wanted[-2:]) or getattr(target, "rgb", False):
+    fine = tuple(n * factor for n in picture.plane_shape)
+    wanted = (*strokes_shapes(picture)[-1][:-2], *fine)
+    if shape not in (wanted, (*picture.shape[:-2], *fine), fine) or getattr(target, "rgb", False):
         raise PictureError(
             f"the target '{target.name}' has shape {shape}, '{picture.name}' needs {wanted}: choose another target, "
             "or 'none' to adapt to the image alone"
         )
 
 
-def take_pairs(region: Region, target: object, factor: int) -> tuple[tuple[np.ndarray, np.ndarray | None], ...]:
+def take_pairs(region: Region, target: Any, factor: int) -> tuple[tuple[np.ndarray, np.ndarray | None], ...]:
     """(Y, X) planes to learn a restoration from: the one on display and a few of the stack, with their targets.
 
     A target of one plane, such as the mean of a series, is that of all planes. Without a target the planes are neighbours,
@@ -131,9 +144,16 @@ def take_pairs(region: Region, target: object, factor: int) -> tuple[tuple[np.nd
     indices = _spread(picture, region.index)
     for index in indices if target is not None else _neighbours(picture, indices[: N_PAIRS // 2]):
         plane = picture.take_plane(index, (box[0], box[1]))
-        where = fine if getattr(target, "ndim", 2) == 2 else (*picture.result_index(index), *fine)
-        pairs.append((plane, None if target is None else np.asarray(target[where])))  # type: ignore[index]
+        pairs.append((plane, None if target is None else np.asarray(target[(*_beside(picture, index, target), *fine)])))
     return tuple(pairs)
+
+
+def _beside(picture: Picture, index: PlaneIndex, target: Any) -> PlaneIndex:
+    """Where a target has the plane that belongs to plane ``index`` of a picture; see `check_target`."""
+    if target.ndim == 2:
+        return ()
+    has_all = tuple(target.shape[:-2]) == tuple(picture.data.shape[: len(index)])
+    return index if has_all else picture.result_index(index)
 
 
 def _neighbours(picture: Picture, indices: list[PlaneIndex]) -> list[PlaneIndex]:

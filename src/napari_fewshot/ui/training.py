@@ -34,11 +34,12 @@ SETTLE_MS = 120  # after the last move of camera or slider, before a new preview
 class Trainer(QObject):
     """Guards that one training runs at a time and that everything painted or looked at meanwhile reaches it."""
 
-    started = Signal(object)  # Work
+    started = Signal(object, str)  # Work, and what its score is called
     ended = Signal(object)  # End
     saved = Signal(object)  # ModelCard of a new version, also when it could only be kept in memory
     said = Signal(str, bool)  # a sentence for the status line, and whether it is a failure
     refitted = Signal()  # Live has answered the last stroke
+    not_kept = Signal()  # Live is off and has led to no version
 
     def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
         super().__init__(parent)
@@ -51,7 +52,7 @@ class Trainer(QObject):
         self._live_scene: Scene | None = None
         self._labels: Labels | None = None
         self._planes: PaintedPlanes | None = None
-        self._is_live = self._again = False
+        self._is_live = self._again = self._is_fit = False
         self._last: tuple[Params, ModelFile] | None = None
         self._orders = Orders(bridge.models)
         self._lookout = Lookout(bridge)
@@ -71,6 +72,12 @@ class Trainer(QObject):
     @property
     def can_resume(self) -> bool:
         return self._last is not None and not self.is_training
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether Live has a model to keep or is fitting one; a restoration it only shows."""
+        is_fitting = self._is_fit and self.live_work is not None and self.live_work.is_running
+        return self.live_model is not None or is_fitting
 
     def follow(self, labels: Labels | None, is_empty: bool = False) -> None:
         """Watch the strokes of another labels layer; a training that runs keeps to its own until it ends."""
@@ -109,13 +116,17 @@ class Trainer(QObject):
             self.keep_live_model()
 
     def keep_live_model(self) -> None:
-        """Save the model of Live as a version."""
+        """Save the model of Live as a version, when the refit that runs has ended."""
+        if self.live_work is not None and self.live_work.is_running:
+            return
         model, self.live_model = self.live_model, None
-        if model is not None and self._live_scene is not None:
-            work = Work(self._bridge, "Live")  # its signal knows when this trainer is gone with its window
-            work.versioned.connect(self._on_live_versioned)
-            work.versioned.connect(work.deleteLater)
-            self._bridge.save(model, self._live_scene.finish, work.versioned.emit)
+        if model is None or self._live_scene is None:
+            self.not_kept.emit()
+            return
+        work = Work(self._bridge, "Live")  # its signal knows when this trainer is gone with its window
+        work.versioned.connect(self._on_live_versioned)
+        work.versioned.connect(work.deleteLater)
+        self._bridge.save(model, self._live_scene.finish, work.versioned.emit)
 
     def renew_classes(self) -> None:
         """Take the names and colours of the classes as they are now, for the preview and the version to come."""
@@ -139,7 +150,8 @@ class Trainer(QObject):
         except FewshotError as error:
             self.said.emit(str(error), False)
             return
-        make = self._orders.make_fit if TASKS[params.task].needs_strokes else self._orders.make_look
+        self._is_fit = TASKS[params.task].needs_strokes
+        make = self._orders.make_fit if self._is_fit else self._orders.make_look
         params = replace(params, budget=Budget(steps=0))
         self.live_work = self._bridge.submit(partial(make, params, scene, None), "Live")
         self._connect_preview(self.live_work, scene)
@@ -167,7 +179,7 @@ class Trainer(QObject):
         self._connect_preview(self.work, scene)
         self.work.ended.connect(partial(self._on_work_ended, params))
         self.work.versioned.connect(self._on_work_versioned)
-        self.started.emit(self.work)
+        self.started.emit(self.work, _score_name(params))
 
     def _take_scene(self, params: Params, card: ModelCard) -> Scene:
         scene = take_scene(params, card, self._viewer, self._scene)
@@ -213,10 +225,13 @@ class Trainer(QObject):
             self.live_model, self._live_scene = end.model, scene
         elif isinstance(end, Failed | Lost):
             self.said.emit(end.message, False)
-        if self._again and self._is_live and not self.is_training:
-            self._again = False
+        is_done = isinstance(end, Finished) and self._read().task == scene.card.task
+        again, self._again = self._again, False
+        if (
+            again and (self._is_live or is_done) and not self.is_training
+        ):  # the last stroke counts, also when Live is off
             self.refit()
-        elif not self._is_live:
+        if not self._is_live:
             self.keep_live_model()
         self.refitted.emit()
 
@@ -224,6 +239,8 @@ class Trainer(QObject):
         card = error.card if isinstance(error, NotSavedError) else card
         if card is not None:
             self.saved.emit(card)
+        else:
+            self.not_kept.emit()
         if error is not None:
             self.said.emit(str(error), True)
 
@@ -270,3 +287,10 @@ class Trainer(QObject):
             self._bridge.send(self.work, View, partial(scene.reader.take_view, region, self._read().confidence))
         elif self._is_live:
             self.refit()
+
+
+def _score_name(params: Params) -> str:
+    """What the score of a training tells; a card says it in the same words."""
+    if TASKS[params.task].needs_strokes:
+        return "held-out stroke IoU"
+    return "held-out gain" if params.target is None else "held-out error removed"

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.tasks import TASKS
-from napari_fewshot.ui.classes import has_classes
+from napari_fewshot.ui.classes import has_classes, is_made_for, other_image
 from napari_fewshot.ui.docks.class_table import ClassTable
 from napari_fewshot.ui.docks.fields import LayerCombo, button, caption, named, narrow, quietly
 from napari_fewshot.ui.models import Models
@@ -17,7 +17,7 @@ from napari_fewshot.ui.results import METADATA
 
 
 class DataForm(QWidget):
-    """Guards that model and strokes or target always fit the task on display."""
+    """Guards that model and strokes or target always fit the task on display, and that strokes follow their image."""
 
     task_changed = Signal(str)
     model_changed = Signal(str)
@@ -32,6 +32,7 @@ class DataForm(QWidget):
         self.task.currentIndexChanged.connect(self._on_task_changed)
         self.model.currentIndexChanged.connect(lambda index: self.model_changed.emit(self.model_name))
         self.compute.activated.connect(lambda index: self.device_chosen.emit(self.compute.currentText()))
+        self.image_layer.layer_changed.connect(self._on_image_changed)
         self.labels_layer.layer_changed.connect(self.classes.follow)
         viewer.layers.events.inserted.connect(self._on_layers_inserted)
         for layer in viewer.layers:
@@ -144,8 +145,17 @@ class DataForm(QWidget):
             is_shown = text not in ("Strokes", "Classes", "Target") or (text == "Target") != task.needs_strokes
             label.setVisible(is_shown)
             widget.setVisible(is_shown)
+        self.task_changed.emit(task.name)  # first: Live ends before a model of the new task comes
         self.refresh_models()
-        self.task_changed.emit(task.name)
+
+    def _on_image_changed(self, image: Image | None) -> None:
+        """Take the strokes made for another image, or none rather than those of the one before."""
+        before = self.labels_layer.layer
+        own = [labels for labels in self.labels_layer.layers() if image is not None and is_made_for(labels, image)]
+        if own and before not in own:
+            self.labels_layer.layer = own[0]
+        elif image is not None and before is not None and other_image(before, image) is not None:
+            self.labels_layer.layer = None
 
     def _on_layers_inserted(self, event: object) -> None:
         self._choose(event.value)  # type: ignore[attr-defined]
@@ -154,8 +164,10 @@ class DataForm(QWidget):
         """Take a new layer where nothing is chosen yet: an image, strokes, or a visible labels layer of the user."""
         if isinstance(layer, Image) and self.image_layer.layer is None and _is_source(layer):
             self.image_layer.layer = layer
-        is_own = isinstance(layer, Labels) and layer.visible and METADATA not in layer.metadata
-        if isinstance(layer, Labels) and (has_classes(layer) or is_own) and self.labels_layer.layer is None:
+        if not isinstance(layer, Labels) or self.labels_layer.layer is not None:
+            return
+        is_own = layer.visible and METADATA not in layer.metadata
+        if (has_classes(layer) or is_own) and other_image(layer, self.image_layer.layer) is None:
             self.labels_layer.layer = layer
 
 

@@ -15,7 +15,7 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import bridge_for
-from napari_fewshot.ui.classes import new_strokes_layer
+from napari_fewshot.ui.classes import new_strokes_layer, other_image
 from napari_fewshot.ui.docks.apply_desk import ApplyDesk
 from napari_fewshot.ui.docks.apply_form import ApplyForm
 from napari_fewshot.ui.docks.compute_choice import ComputeChoice
@@ -46,6 +46,8 @@ from napari_fewshot.ui.preferences import read_preferences
 from napari_fewshot.ui.scene import Params
 from napari_fewshot.ui.training import Trainer
 from napari_fewshot.ui.work import Work
+
+STOPPING = "stopping…"
 
 
 class FewshotDock(QWidget):
@@ -97,7 +99,7 @@ class FewshotDock(QWidget):
 
     def _connect(self) -> None:
         self.data.new_strokes_wanted.connect(self._on_new_strokes_wanted)
-        self.data.labels_layer.layer_changed.connect(self._trainer.follow)
+        self.data.labels_layer.layer_changed.connect(self._on_strokes_chosen)
         self.data.classes.classes_changed.connect(self._trainer.renew_classes)
         shown = (self.data.model_changed, self.data.classes.classes_changed, self.data.labels_layer.layer_changed)
         for changed in shown:
@@ -105,6 +107,7 @@ class FewshotDock(QWidget):
         self.data.task_changed.connect(self._on_task_changed)
         for changed in (self.data.model_changed, self.data.image_layer.layer_changed):
             changed.connect(self._trust_desk.look_at_spectrum)
+            changed.connect(lambda what: self._trainer.renew_look())
         self.data.model_changed.connect(self._on_model_changed)
         self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
         self.train.resume_wanted.connect(self._trainer.resume)
@@ -115,6 +118,7 @@ class FewshotDock(QWidget):
         self._trust_desk.ended.connect(self._on_work_ended)
         self.versions.chosen.connect(self._on_version_chosen)
         self.versions.changed.connect(self.data.refresh_models)
+        self.versions.changed.connect(self.judge.refresh)
         self.judge.judging.kept.connect(self._on_version_chosen)
         self.judge.judging.ended.connect(self._show_state)
         self.guide.guiding.progressed.connect(self.train.show_planes)
@@ -123,6 +127,7 @@ class FewshotDock(QWidget):
         self._trainer.started.connect(self._on_trainer_started)
         self._trainer.ended.connect(self._on_trainer_ended)
         self._trainer.saved.connect(self._on_trainer_saved)
+        self._trainer.not_kept.connect(self._on_trainer_not_kept)
         self._apply_desk.progressed.connect(self.train.show_planes)
         self._apply_desk.ended.connect(self._on_apply_desk_ended)
         self._apply_desk.folder.started.connect(self.train.show_waiting)
@@ -211,15 +216,21 @@ class FewshotDock(QWidget):
         self.data.labels_layer.layer = labels
         self.say(f"paint a few strokes of each class; [{NEXT_CLASS_KEYS}] takes the next class into the brush")
 
+    def _on_strokes_chosen(self, labels: Labels | None) -> None:
+        self._trainer.follow(labels)
+        image = self.data.image_layer.layer
+        if labels is not None and image is not None and (other := other_image(labels, image)) is not None:
+            self.say(f"these strokes were painted on '{other}': they are learned from as if on '{image.name}'")
+
     def _on_worker_parting(self) -> None:
         self.train.live.setChecked(False)  # what Live has learned becomes a version
 
     def _on_task_changed(self, task: str) -> None:
         self.objects.setVisible(TASKS[task].needs_strokes)
         self.trust.setVisible(not TASKS[task].needs_strokes)
+        self._trust_desk.forget()
         self.apply.name_doubts(TASKS[task].needs_strokes)
         self.train.live.setChecked(False)
-        self.train.score_name = "held-out IoU" if TASKS[task].needs_strokes else "error removed"
         if self._trainer.is_training:
             self.say("the task is changed; the fine-tuning that runs goes on and is saved under its own task")
 
@@ -233,13 +244,13 @@ class FewshotDock(QWidget):
         self._show_state()
 
     def _on_stop_wanted(self) -> None:
-        self.say("stopping…" if self._bridge.is_busy else "stopped")
+        self.say(STOPPING if self._bridge.is_busy else "stopped")
         self.train.live.setChecked(False)
         for running in (self._trainer, *self._desks):
             running.stop()
 
     def _on_apply_wanted(self) -> None:
-        is_learning = self._trainer.live_model is not None  # what Live has learned becomes a version first
+        is_learning = self._trainer.is_learning  # what Live has learned becomes a version first
         self._applies_when_saved |= is_learning
         self.train.live.setChecked(False)
         if not is_learning:
@@ -250,8 +261,8 @@ class FewshotDock(QWidget):
         self._tabs.setCurrentIndex(0)
         self.say(f"{card.name} is the current model")
 
-    def _on_trainer_started(self, work: Work) -> None:
-        self.train.clear()
+    def _on_trainer_started(self, work: Work, score_name: str) -> None:
+        self.train.clear(score_name)
         self.train.show_waiting()
         work.progressed.connect(self.train.show_training)
         self.say(f"{work.title}…")
@@ -265,12 +276,16 @@ class FewshotDock(QWidget):
 
     def _on_trainer_saved(self, card: ModelCard) -> None:
         score = "".join(f", {key} {value:.2f}" for key, value in card.scores.items())
-        if card.task == self.data.task_name:
+        is_current = card.task == self.data.task_name
+        if is_current:
             self.data.choose_model(card)
         self.say(f"saved as {card.name} ({card.seconds:.0f} s, {card.steps} steps{score}): apply it, or go on")
-        if self._applies_when_saved:
-            self._applies_when_saved = False
+        applies, self._applies_when_saved = self._applies_when_saved and is_current, False
+        if applies:
             self._on_apply_wanted()
+
+    def _on_trainer_not_kept(self) -> None:
+        self._applies_when_saved = False
 
     def _on_work_started(self, work: Work) -> None:
         self.say(f"{work.title}…")
@@ -290,6 +305,8 @@ class FewshotDock(QWidget):
         self.say(f"'{labels.name}' is what is learned from now; choose your own strokes layer to go back")
 
     def _on_bridge_busy_changed(self, is_busy: bool) -> None:
+        if not is_busy and self.status.text().lower() == STOPPING:  # what ended had nothing more to say
+            self.say("stopped")
         self._show_state()
 
     def _on_bridge_models_changed(self) -> None:

@@ -34,6 +34,7 @@ class JudgePanel(QWidget):
         self.page.never_miss.set_wanted.connect(self.judging.set_operating_point)
         self.judging.judged.connect(self._on_judging_judged)
         self.judging.kept.connect(self._on_judging_kept)
+        self.judging.withdrawn.connect(self._on_judging_kept)
         bridge.busy_changed.connect(self._on_bridge_busy_changed)
         bridge.models_changed.connect(self.refresh)
         self.refresh()
@@ -42,15 +43,16 @@ class JudgePanel(QWidget):
     def is_running(self) -> bool:
         return self.judging.is_running
 
-    def refresh(self) -> None:
-        """Offer the models there are now."""
+    def refresh(self, *what: object) -> None:
+        """Offer the models there are now, and judge none that is not there."""
         self.page.list_models([c.name for c in self._bridge.models.of_task("segment")])
+        self.judging.check_models()
 
     def _on_judging_judged(self, verdicts: Any) -> None:
         labels = self._read().labels
         self.page.show_verdicts(verdicts, () if labels is None else classes_of(labels))
 
-    def _on_judging_kept(self, card: ModelCard) -> None:
+    def _on_judging_kept(self, card: ModelCard | None = None) -> None:
         self.page.show_verdicts((), ())
 
     def _on_bridge_busy_changed(self, is_busy: bool) -> None:

@@ -37,7 +37,6 @@ class TrainForm(QWidget):
             QLabel(), "score", "Score", "How well what was held out from training is answered; 1 is perfect."
         )
         self.score.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.score_name = "score"
         self._lay_out()
         self.clear()
 
@@ -83,8 +82,9 @@ class TrainForm(QWidget):
     def budget(self) -> Budget:
         return Budget(seconds=float(self.seconds.value()) or None)
 
-    def clear(self) -> None:
-        """Forget the last job."""
+    def clear(self, score_name: str = "score") -> None:
+        """Forget the last job; the score of the next one goes by this name."""
+        self._score_name = score_name
         self.plot.clear_curve()
         self.score.setText("")
         self.show_idle()
@@ -101,7 +101,7 @@ class TrainForm(QWidget):
         if event.losses:
             self.plot.add(event.done, sum(event.losses.values()))
         if event.score is not None:
-            self.score.setText(f"{self.score_name} {event.score:.2f}")
+            self._show_score(self._score_name, event.score)
         if event.seconds_left is None:
             self._show_share(0.0, f"step {event.done} · until you stop it")
             return
@@ -114,8 +114,13 @@ class TrainForm(QWidget):
         self._show_share(done / total if total else 0.0, f"{done} of {total or '?'}{left}")
 
     def show_card(self, card: ModelCard) -> None:
-        """The history of a version that is there."""
+        """The history of a version that is there, and its score."""
         self.plot.show_history(card.losses, card.steps)
+        self._show_score(*(card.score or ("", None)))
+
+    def _show_score(self, name: str, score: float | None) -> None:
+        """In few words, as the tooltip tells that it is about what was held out."""
+        self.score.setText("" if score is None else f"{name.removeprefix('held-out ')} {score:.2f}")
 
     def _show_share(self, share: float, text: str) -> None:
         """Without Qt's animation of a job without an end, and painted with the next frame, not at once.

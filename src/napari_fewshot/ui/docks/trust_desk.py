@@ -48,6 +48,11 @@ class TrustDesk(QObject):
         """Give up what is under way."""
         self.alternatives.stop()
 
+    def forget(self) -> None:
+        """Offer no alternatives to what was asked of another task."""
+        self.stop()
+        self._form.forget_alternatives()
+
     def look_at_spectrum(self, *what: object) -> None:
         """Say so when the current model was trained on nothing like the current image."""
         params = self._read()

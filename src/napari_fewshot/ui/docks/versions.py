@@ -97,7 +97,10 @@ class VersionsPanel(QWidget):
         self._cards = {c.name: c for c in self._models.cards()}
         self.list.clear()
         for name, card in self._cards.items():
-            item = QTreeWidgetItem([self._shown(name), _score(card), str(card.n_strokes or "")])
+            measure, score = card.score or ("", None)
+            shown = "" if score is None else f"{score:.3f}"
+            item = QTreeWidgetItem([self._shown(name), shown, str(card.n_strokes or "")])
+            item.setToolTip(1, measure)
             item.setData(0, Qt.ItemDataRole.UserRole, name)
             item.setToolTip(0, f"{name} ({TASKS[card.task].title if card.task in TASKS else card.task})")
             self.list.addTopLevelItem(item)
@@ -192,10 +195,6 @@ class VersionsPanel(QWidget):
             new = card.name if old and isinstance(card, ModelCard) else ""
         self.refresh()
         self.changed.emit(old, new)
-
-
-def _score(card: ModelCard) -> str:
-    return f"{next(iter(card.scores.values())):.3f}" if card.scores else ""
 
 
 def _facts(card: ModelCard, cards: dict[str, ModelCard]) -> dict[str, str]:
