@@ -147,9 +147,8 @@ class Guiding(QObject):
         scene = self._begin(params)
         if scene is None:
             return
-        about = _about(
-            params, self.learns, scene.picture
-        )  # the last place is not shown again at once, although something was painted
+        about = _about(params, self.learns, scene.picture)
+        # the last place is not shown again at once, although something was painted
         self.seen, self._shown, self._about = [], self._shown[-1:] if about == self._about else [], about
         self.learned.follow(scene.picture, scene.place, scene.card)
         self.seen_changed.emit()
