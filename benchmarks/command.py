@@ -41,8 +41,8 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def settings(args: argparse.Namespace) -> Mapping[str, Any]:
-    """The arguments as JSON takes them."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
+    """The arguments that decide a result, as JSON takes them; where things lie on this machine does not."""
+    return {k: v for k, v in vars(args).items() if v is not None and not isinstance(v, Path)}
 
 
 def write(results: Any, text: str, out: Path | None, table: Path | None) -> None:

@@ -163,7 +163,7 @@ def dices(run: Run, pairs: Pairs, n_classes: int, seed: int, args: argparse.Name
     module = place(Segmenter(generator.network.backbone, n_classes), args.device)
     for epoch in fine_tuned(module, pairs, lambda x, y: F.cross_entropy(x, y[:, 0]), seed, args):
         scores = [dice(classes(module, x, args.device), y) for x, y in pairs.test]
-        n_parameters = sum(p.numel() for p in module.parameters())
+        n_parameters = sum(p.numel() for p in module.backbone.parameters())
         yield {"epochs": epoch, "Dice": float(np.mean(scores)), "parameters": n_parameters}
 
 

@@ -151,7 +151,7 @@ def plot(path: Path, rows: Iterable[dict[str, Any]], x: str, y: str, line: str, 
     found: dict[str, dict[float, dict[int, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for row in rows:
         found[row[line]][row[x]][row["seed"]].append(row[y])
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     for name, points in found.items():
         at = sorted(points)
         seeds = [[np.mean(v) for v in points[p].values()] for p in at]
@@ -162,7 +162,7 @@ def plot(path: Path, rows: Iterable[dict[str, Any]], x: str, y: str, line: str, 
     axes.set(xlabel=x, ylabel=y, xscale="log" if logarithmic else "linear")
     axes.set_xticks(ticks, [f"{at:g}" for at in ticks])
     axes.minorticks_off()
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)
