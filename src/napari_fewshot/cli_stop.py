@@ -13,9 +13,12 @@ from napari_fewshot.cli_speech import show
 class Stoppable(Teller):
     """Shows what it hears on standard error until it is stopped."""
 
-    is_stopped = False
+    is_stopped = was_told = False
 
     def stopped(self) -> bool:
+        if self.is_stopped and not self.was_told:  # not by the signal's handler, which may have cut off a print
+            self.was_told = True
+            self.note("stopping; Ctrl-C again ends at once, and keeps nothing")
         return self.is_stopped
 
 
@@ -26,7 +29,6 @@ def stoppable() -> Iterator[Stoppable]:
 
     def stop(*_: object) -> None:
         listener.is_stopped = True
-        listener.note("stopping; Ctrl-C again ends at once, and keeps nothing")
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}

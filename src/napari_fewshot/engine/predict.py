@@ -148,7 +148,8 @@ def measure_blend(
 ) -> Blend | None:
     """How zooms are to be blended for a (Y, X) plane, whose ``noise`` on the unit scale may be known.
 
-    None where the task is not denoising, the plane is too small or has one value only, or there is not enough memory: the network alone needs less.
+    None where the task is not denoising, the plane is too small or has one value only, or there is not enough memory: the
+    network alone needs less.
     """
     if generator.card.task != DENOISE or min(plane.shape) < SMALLEST_BLENDED_PX or intensity.is_flat:
         return None
