@@ -144,7 +144,7 @@ def _at_operating_point(
         return tuned
     card = replace(tuned.card, never_miss=operating_point(held_out, wish))
     tuned = Generator(card, tuned.network, tuned.device)
-    tuned.card = tuned.to_file().card
+    tuned.seal()
     return tuned
 
 
@@ -164,7 +164,7 @@ def _fit_classic(
         command="",
     )
     tuned = Generator(card, fitted.module)
-    tuned.card = tuned.to_file().card
+    tuned.seal()
     if wish is not None:
         tuned = _at_operating_point(tuned, painting, wish, ALL_FOLDS, listener, FeatureCache())
     if (view := listener.view()) is not None:
@@ -223,5 +223,5 @@ def _finished(
         command="",
     )
     tuned = Generator(card, fitted.module, parent.device)
-    tuned.card = tuned.to_file().card
+    tuned.seal()
     return tuned

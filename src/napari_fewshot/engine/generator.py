@@ -80,6 +80,12 @@ class Generator:
         tensors = {k: _stored(k, v) for k, v in self.network.state_dict().items()}
         return ModelFile.sealed(self.card, safetensors.torch.save(tensors))
 
+    def seal(self) -> None:
+        """Round the weights to how they are stored, so that the model answers the same once it is read again."""
+        stored = {k: _stored(k, v).float() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(stored)
+        self.card = self.to_file().card
+
     def save(self, folder: str | os.PathLike[str]) -> ModelCard:
         """Write ``model.safetensors`` and ``card.json``; the model is called as its folder where that can be a name.
 

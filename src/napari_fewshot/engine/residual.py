@@ -11,6 +11,7 @@ BACKGROUND = "remove_background"  # the task that takes away more than noise
 LAGS_PX = (3, 6)  # further than any detector's noise is correlated, nearer than most structure is large
 BACKGROUND_PX = 12.0  # sigma of what counts as background in every direction
 STREAK_PX = 40.0  # sigma along a streak or a curtain
+BLOCKS_A_SIGMA = 4  # of which a wide Gaussian filter is made
 
 
 def structure_left(residual: np.ndarray) -> float:
@@ -49,11 +50,27 @@ def smooth_background(rest: np.ndarray, noise: Noise, level: float) -> np.ndarra
     Returns
     -------
     ndarray
-        (Y, X) float64.
+        (Y, X) float32.
     """
-    background = gaussian_filter(rest.astype(np.float64), BACKGROUND_PX)
+    rest = rest.astype(np.float32)
+    background = _blurred(_blurred(rest, BACKGROUND_PX, 0), BACKGROUND_PX, 1)
     for axis in (1, 0):  # charging streaks run along X, curtains along Y
-        streaks = gaussian_filter1d(rest - background, STREAK_PX, axis=axis)
+        streaks = _blurred(rest - background, STREAK_PX, axis)
         by_chance = noise.variance(np.array(level)) / (2 * np.sqrt(np.pi) * STREAK_PX)
         background += streaks * max(0.0, 1 - 2 * by_chance / max(float(streaks.var()), 1e-30))
     return background
+
+
+def _blurred(image: np.ndarray, sigma_px: float, axis: int) -> np.ndarray:
+    """A Gaussian filter along one axis of a (Y, X) image, of blocks of pixels that are interpolated: faster by far."""
+    lines = np.moveaxis(image, axis, 1)
+    n, step = lines.shape[1], int(sigma_px / BLOCKS_A_SIGMA)
+    starts = np.arange(0, n, step)
+    sums, counts = np.add.reduceat(lines, starts, axis=1), np.minimum(step, n - starts).astype(np.float32)
+    by_blocks = 1 / 12 + 1 / 6  # the variance, in blocks, that their width and the interpolation add
+    sigma = np.sqrt(BLOCKS_A_SIGMA**2 - by_blocks)
+    means = gaussian_filter1d(sums, sigma, axis=1) / gaussian_filter1d(counts, sigma)
+    at = np.clip((np.arange(n) + 0.5) / step - 0.5, 0, len(starts) - 1)
+    before = at.astype(int)
+    after, share = np.minimum(before + 1, len(starts) - 1), (at - before).astype(np.float32)
+    return np.moveaxis(means[:, before] * (1 - share) + means[:, after] * share, 1, axis)
