@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 
 from napari_fewshot.compute.events import Progress
 from napari_fewshot.core.shelf import CARD, ModelFile, Shelf
-from napari_fewshot.ui.docks.versions import VersionsPanel
+from napari_fewshot.ui.docks.versions import FOLDER, ZIP, VersionsPanel
 from napari_fewshot.ui.models import Models
 from napari_fewshot.ui.work import Work
 
@@ -87,24 +87,32 @@ def test_delete_asks_first(panel, monkeypatch):
     assert [c.name for c in Shelf().cards() if c.name.startswith("mine")] == ["mine-2"]
 
 
-def test_export_and_import_a_folder(panel, monkeypatch, tmp_path, said):
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))
+@pytest.mark.parametrize(("kind", "taken"), [(FOLDER, "mine-2/card.json"), (ZIP, "mine-2.zip")])
+def test_a_model_is_exported_and_imported(panel, monkeypatch, tmp_path, kind, taken):
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(tmp_path / "mine-2.zip"), kind))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args: (str(tmp_path / taken), ""))
     panel.select("mine-2")
     panel.export.click()
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path / "mine-2"))
     panel.take_in.click()
     assert "mine-3" in [c.name for c in Shelf().cards()]
-    (tmp_path / "mine-2" / "model.safetensors").write_bytes(b"foreign")
+
+
+def test_a_model_that_was_tampered_with_is_not_imported(panel, monkeypatch, tmp_path, said):
+    card = tmp_path / "mine-2" / "card.json"
+    Models().export("mine-2", card.parent)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args: (str(card), ""))
+    (card.parent / "model.safetensors").write_bytes(b"foreign")
     panel.take_in.click()
     assert "do not match" in said[-1][0] and said[-1][1]
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))
+    (card.parent / "model.safetensors").unlink()
     panel.take_in.click()
     assert "not a model folder" in said[-1][0]
 
 
 def test_a_dialog_that_is_cancelled_changes_nothing(panel, monkeypatch, said):
     before = [c.name for c in Shelf().cards()]
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: "")
+    for dialog in ("getSaveFileName", "getOpenFileName"):
+        monkeypatch.setattr(QFileDialog, dialog, lambda *args: ("", ""))
     monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("x", False))
     panel.select("mine-1")
     for one in (panel.export, panel.take_in, panel.rename):

@@ -28,6 +28,8 @@ from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.docks.fields import button, named
 from napari_fewshot.ui.models import Models
 
+ZIP, FOLDER = "Zip file (*.zip)", "Folder (*)"
+
 
 class VersionsPanel(QWidget):
     """Lists the models of the shelf; one selected shows what it is, two stand side by side."""
@@ -74,10 +76,13 @@ class VersionsPanel(QWidget):
             "Save", "save_version", "Tries again to save a version that could not be saved.", self._on_save_clicked
         )
         self.export = button(
-            "Export…", "export_version", "Copies the selected version to a folder you choose.", self._on_export_clicked
+            "Export…",
+            "export_version",
+            "Copies the selected version to a zip file or a folder.",
+            self._on_export_clicked,
         )
         self.take_in = button(
-            "Import…", "import_version", "Adds a version from a model folder.", self._on_import_clicked
+            "Import…", "import_version", "Adds a version from a zip file or a model folder.", self._on_import_clicked
         )
 
     def _lay_out(self) -> None:
@@ -169,15 +174,19 @@ class VersionsPanel(QWidget):
 
     def _on_export_clicked(self) -> None:
         (name,) = self._selected()
-        folder = QFileDialog.getExistingDirectory(self, f"Export {name} into this folder")
-        if folder:
-            target = Path(folder) / name
+        title, kinds = f"Export {name}", f"{ZIP};;{FOLDER}"
+        chosen, kind = QFileDialog.getSaveFileName(self, title, f"{name}.zip", kinds)
+        if chosen:
+            target = Path(chosen)
+            target = target.with_suffix("") if kind == FOLDER and target.suffix == ".zip" else target
             self._try(lambda: self._models.export(name, target), f"exported {name} to {target}")
 
     def _on_import_clicked(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder (model.safetensors and card.json)")
-        if folder:
-            self._try(lambda: self._models.import_model(Path(folder)), f"imported the model in {folder}")
+        title = "Choose an exported model: its zip file, or the card.json in its folder"
+        chosen, _ = QFileDialog.getOpenFileName(self, title, "", "Models (*.zip card.json)")
+        if chosen:
+            source = Path(chosen) if chosen.endswith(".zip") else Path(chosen).parent
+            self._try(lambda: self._models.import_model(source), f"imported the model in {source}")
 
     def _on_save_clicked(self) -> None:
         (name,) = self._selected()
