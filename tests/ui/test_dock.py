@@ -114,6 +114,18 @@ def test_live_answers_every_stroke_and_becomes_one_version(dock, viewer, started
     assert dock._bridge.models.card("em-segment-2").steps == 0
 
 
+def test_live_answers_for_other_strokes_once_they_are_chosen(dock, viewer, started, clicks, wait, blobs):
+    clicks("live")
+    wait(lambda: "preview em-segment" in viewer.layers and not dock._trainer.live_work.is_running)
+    shown = viewer.layers["preview em-segment"].data.copy()
+    swapped = np.choose(np.asarray(started.data), [0, 2, 1]).astype(np.uint8)
+    other = viewer.add_labels(swapped, scale=(0.5, 0.5), units="nm")
+    dock.data.labels_layer.layer = other
+    wait(lambda: np.mean(viewer.layers["preview em-segment"].data != shown) > 0.9)
+    clicks("live")
+    wait(lambda: not dock._bridge.is_busy)
+
+
 def test_apply_during_a_refit_of_live_waits_for_its_model(dock, viewer, started, clicks, wait):
     clicks("live")
     assert dock._trainer.live_work.is_running

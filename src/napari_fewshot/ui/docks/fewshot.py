@@ -218,6 +218,7 @@ class FewshotDock(QWidget):
 
     def _on_strokes_chosen(self, labels: Labels | None) -> None:
         self._trainer.follow(labels)
+        self._trainer.renew_look()
         image = self.data.image_layer.layer
         if labels is not None and image is not None and (other := other_image(labels, image)) is not None:
             self.say(f"these strokes were painted on '{other}': they are learned from as if on '{image.name}'")
