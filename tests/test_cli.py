@@ -51,6 +51,23 @@ def test_fine_tune_then_apply_to_a_folder(files, disc, capsys):
     assert "0 written, 1 there already" in capsys.readouterr().out
 
 
+def test_objects_of_a_class_come_with_a_table(files, disc, capsys):
+    tuned, image = files / "tuned", files / "image.tif"
+    command = ["fine-tune", "em-segment", "--images", image, "--painted", files / "painted.tif"]
+    assert run(*command, "--out", tuned, "--steps", 0, "--device", "cpu") == 0
+    for n, which in enumerate(["2", "class 2"]):
+        result = files / f"objects{n}.tif"
+        assert run("predict", tuned, image, result, "--objects-of", which, "--device", "cpu") == 0
+        ids = tifffile.imread(result)
+        largest = np.bincount(ids.ravel())[1:].max()
+        assert ids.dtype == np.int32 and largest == pytest.approx((disc[1] == 2).sum(), rel=0.2)
+        assert len((files / f"objects{n}.tif.csv").read_text("utf-8").splitlines()) == ids.max() + 1
+        assert json.loads((files / f"objects{n}.tif.json").read_text())["parameters"]["objects"]["class_number"] == 2
+    for model, which, message in ((tuned, "nucleus", "it answers 1 (class 1), 2"), ("em-denoise", "2", "no classes")):
+        assert run("predict", model, image, files / "c.tif", "--objects-of", which, "--device", "cpu") == 2
+        assert message in capsys.readouterr().err
+
+
 def test_a_restoration_is_fine_tuned_with_or_without_targets(files):
     common = ["fine-tune", "em-denoise", "--images", files / "image.tif", "--steps", 1, "--device", "cpu"]
     assert run(*common, "--out", files / "a") == 0

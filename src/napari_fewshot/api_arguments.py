@@ -10,6 +10,7 @@ import numpy as np
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError, StrokesError
 from napari_fewshot.core.job import Budget
+from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.picture import Picture, picture_of
 from napari_fewshot.core.strokes import Painting, painting_of
@@ -51,6 +52,22 @@ def check_first(card: ModelCard) -> None:
     """Raise ModelError unless a model can restore images for another one to look at."""
     if TASKS[card.task].needs_strokes or card.factor != 1:
         raise ModelError(f"'{card.name}' cannot restore images for another model: choose one that denoises")
+
+
+def objects_of(card: ModelCard, which: str, split: float) -> Objects:
+    """What is asked of a segmentation that is to answer the objects of a class, given by name or number.
+
+    Raises
+    ------
+    ModelError
+        The model answers no such class.
+    """
+    names = {k: card.classes[k - 1].name for k in card.class_numbers if k <= len(card.classes)}
+    found = [k for k in card.class_numbers if which in (str(k), names.get(k))]
+    if not found:
+        known = ", ".join(f"{k} ({names[k]})" if k in names else str(k) for k in card.class_numbers) or "no classes"
+        raise ModelError(f"'{card.name}' does not answer a class '{which}': it answers {known}")
+    return Objects(found[0], split, card.smallest_of(found[0]))
 
 
 def painting_from(images: Images, painted: Images | None) -> Painting:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from napari_fewshot.core.errors import FewshotError, PictureError
-from napari_fewshot.core.measures import Columns, Grid, Measures
-from napari_fewshot.core.objects import OBJECT, SPLIT, Linker, Objects, split_index
+from napari_fewshot.core.joiner import Joiner
+from napari_fewshot.core.measures import Columns, Grid
+from napari_fewshot.core.objects import OBJECT, SPLIT, Objects
 from napari_fewshot.core.picture import picture_of
 
 
@@ -57,22 +58,15 @@ def objects(
     """
     from napari_fewshot.engine.objects import separate
 
-    wanted, picture = _checked(Objects(class_number, split, smallest_px)), picture_of(labels, "labels")
+    wanted, picture = Objects(class_number, split, smallest_px), picture_of(labels, "labels")
     grey = picture if image is None else picture_of(image)
     if grey.shape != picture.shape:
         raise PictureError(f"the image has shape {grey.shape}, the labels {picture.shape}: they must be equal")
-    axis = picture.leading.find("Z")
-    grid = _grid(spacing, unit, axis >= 0)
-    linker = Linker()
-    measures = Measures(axis >= 0, "".join(a for a in picture.leading if a != "Z"))
-    ids = np.zeros(picture.shape, np.int32)
+    grid = _grid(spacing, unit, "Z" in picture.leading)
+    joiner, ids = Joiner(picture), np.zeros(picture.shape, np.int32)
     for index in picture.plane_indices():
-        outlines = separate(picture.take_plane(index), wanted)
-        z, series = split_index(index, axis)
-        names = linker.link(z, outlines, series)
-        ids[index] = names[outlines]
-        measures.add(z, outlines, names, grey.take_plane(index), series)
-    return ids, measures.table(grid)
+        ids[index] = joiner.join(index, separate(picture.take_plane(index), wanted), grey.take_plane(index))
+    return ids, joiner.measures.table(grid)
 
 
 def _grid(spacing: tuple[float, ...], unit: str, is_stack: bool) -> Grid:
@@ -81,9 +75,3 @@ def _grid(spacing: tuple[float, ...], unit: str, is_stack: bool) -> Grid:
         raise FewshotError(f"spacing needs a number for each of {wanted}, got {len(spacing)}")
     steps = spacing if len(spacing) == 3 else (1.0, *spacing)
     return Grid((steps[0], steps[1], steps[2]), unit)
-
-
-def _checked(wanted: Objects) -> Objects:
-    if not 0 <= wanted.split <= 1:
-        raise FewshotError(f"split must be from 0 (cut nothing) to 1 (cut at every neck), got {wanted.split}")
-    return wanted

@@ -16,6 +16,7 @@ from napari_fewshot.cli_pretrain import pretrain
 from napari_fewshot.cli_speech import describe, show, show_note
 from napari_fewshot.cli_stop import stoppable
 from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError, StorageError
+from napari_fewshot.core.objects import SPLIT
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -56,6 +57,8 @@ def predict(
     *,
     strength: float = 1.0,
     first: str | None = None,
+    objects_of: str | None = None,
+    split: float = SPLIT,
     device: str = "auto",
     suffix: str = ".tif",
 ) -> None:
@@ -73,6 +76,11 @@ def predict(
         Of a restoration, 0.5 to 2: more takes away more noise and more detail.
     first
         Name or folder of a denoising model that restores each plane before a segmentation sees it.
+    objects_of
+        Name or number of a class: every object of it gets an id of its own, the same along Z, and a row in a table
+        (.csv) beside the result.
+    split
+        How readily objects that touch are cut apart, 0 (not at all) to 1 (at every neck).
     device
         auto, cpu, cuda:0, mps.
     suffix
@@ -84,11 +92,11 @@ def predict(
     if not source.is_dir() or format_of(source) is not None:
         with open_picture(source):  # names a wrong file before the model is loaded
             pass
-        apply_to_file(source, result, _plane_work(model, strength, first, device))
+        apply_to_file(source, result, _plane_work(model, strength, first, objects_of, split, device))
         print(result)
         return
     steps = plan_folder(source, result, suffix)
-    report = apply_to_folder(steps, _plane_work(model, strength, first, device))
+    report = apply_to_folder(steps, _plane_work(model, strength, first, objects_of, split, device))
     print(f"{len(report.written)} written, {len(report.skipped)} there already, {len(report.failed)} left out")
     if report.failed:
         raise PictureError("; ".join(f"{path.name}: {why}" for path, why in report.failed))
@@ -266,25 +274,30 @@ def demo(*, out: Path = Path("fewshot-demo"), headless: bool = False, seed: int 
         demonstration.open_viewer()
 
 
-def _plane_work(model: str, strength: float, first: str | None, device: str) -> PlaneWork:
-    from napari_fewshot import api
-    from napari_fewshot.api_arguments import check_first
+def _plane_work(
+    model: str, strength: float, first: str | None, objects_of: str | None, split: float, device: str
+) -> PlaneWork:
+    from napari_fewshot import api, api_arguments
     from napari_fewshot.batch.folder import PlaneWork
     from napari_fewshot.core.restoring import AS_TRAINED, Restoring
+    from napari_fewshot.engine.objects import separate
 
     generator, before = api.load(model, device), api.load(first, device) if first else None
+    objects = api_arguments.objects_of(generator.card, objects_of, split) if objects_of else None
     parameters: dict[str, object] = {"device": generator.device}
     if Restoring(strength) != AS_TRAINED:
         parameters["restoring"] = asdict(Restoring(strength))
     if before is not None:
-        check_first(before.card)
+        api_arguments.check_first(before.card)
         parameters["first"] = {"name": before.card.name, "id": before.card.id}
-    return PlaneWork(
-        lambda plane: np.asarray(api.predict(generator, plane, strength=strength, first=before, on_event=show_note)),
-        generator.card,
-        on_event=show,
-        parameters=parameters,
-    )
+    if objects is not None:
+        parameters["objects"] = asdict(objects)
+
+    def answer(plane: np.ndarray) -> np.ndarray:
+        values = np.asarray(api.predict(generator, plane, strength=strength, first=before, on_event=show_note))
+        return values if objects is None else separate(values, objects)
+
+    return PlaneWork(answer, generator.card, on_event=show, parameters=parameters, are_objects=objects is not None)
 
 
 def _tls(ca: Path, cert: Path, key: Path) -> Security:

@@ -1,3 +1,4 @@
+import csv
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from napari_fewshot.batch.folder import PlaneWork, Stop, apply_to_file, apply_to_folder, plan_folder
 from napari_fewshot.batch.formats import open_picture
@@ -283,3 +285,31 @@ def test_results_of_another_model_are_not_passed_off_as_ones_own(folder, tmp_pat
         heard = []
         apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(other, on_event=heard.append))
         assert "3 results of another model" in next(e.message for e in heard if isinstance(e, Note))
+
+
+def outlined(plane):
+    return ndimage.label(plane > 100)[0].astype(np.int32)
+
+
+def test_objects_keep_their_ids_through_a_stack_and_are_measured_in_its_unit(tmp_path, double_card):
+    stack = np.zeros((3, 40, 50), np.uint8)
+    stack[:, 5:15, 5:15] = 200
+    stack[1:, 25:30, 30:40] = 240
+    sizes = {"PhysicalSizeX": 2, "PhysicalSizeY": 2, "PhysicalSizeZ": 5}
+    units = {f"{size}Unit": "nm" for size in sizes}
+    tifffile.imwrite(tmp_path / "in.ome.tif", stack, ome=True, metadata={"axes": "ZYX", **sizes, **units})
+    work = PlaneWork(outlined, replace(double_card, factor=1), parameters={"objects": {}}, are_objects=True)
+    result = apply_to_file(tmp_path / "in.ome.tif", tmp_path / "out.tif", work)
+    ids = tifffile.imread(result)
+    assert ids.dtype == np.int32 and (ids[:, 10, 10] == 1).all()
+    assert [*ids[:, 27, 35]] == [0, 2, 2] and set(np.unique(ids)) == {0, 1, 2}
+    first, second = csv.DictReader((tmp_path / "out.tif.csv").open(encoding="utf-8"))
+    assert (first["index"], first["area"], second["slices"]) == ("1", "300", "2")
+    assert float(first["volume (nm³)"]) == 300 * 20 and float(second["intensity_mean"]) == 240
+
+
+def test_objects_of_unknown_size_are_measured_in_pixels(folder, tmp_path, double_card):
+    work = PlaneWork(outlined, replace(double_card, factor=1), are_objects=True)
+    apply_to_file(folder / "a.tif", tmp_path / "out.tif", work)
+    columns = (tmp_path / "out.tif.csv").read_text("utf-8").splitlines()[0]
+    assert columns.startswith("index,area,centroid-0") and "(" not in columns

@@ -1,8 +1,12 @@
 """Apply answers objects on request: one id through the stack, a table of measures, painted objects as strokes."""
 
+import csv
+
 import numpy as np
 import pytest
+import tifffile
 from napari.layers import Labels
+from qtpy.QtWidgets import QFileDialog
 
 from napari_fewshot.ui.objects import grid_of
 from napari_fewshot.ui.results import METADATA, Place
@@ -70,6 +74,24 @@ def test_objects_stopped_half_way_have_a_table_of_what_is_done(learned, viewer, 
     assert 3 <= np.count_nonzero(done) < 60
     assert layer.features["area"].sum() == sum(done)
     assert set(layer.features["index"]) == set(np.unique(layer.data)) - {0}
+
+
+def test_objects_in_the_images_of_a_folder_are_measured(learned, viewer, clicks, wait, blobs, tmp_path, monkeypatch):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    tifffile.imwrite(source / "a.tif", blobs[0])
+    chosen = iter([str(source), str(target)])
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: next(chosen))
+    learned.objects.wanted.setChecked(True)
+    learned.apply.scope.setCurrentIndex(learned.apply.scope.findData("folder"))
+    clicks("apply")
+    wait(lambda: not learned._bridge.is_busy)
+    assert "wrote 1 results" in learned.status.text().lower()
+    ids = tifffile.imread(target / "a.tif")
+    rows = list(csv.DictReader((target / "a.tif.csv").open(encoding="utf-8")))
+    assert sorted(int(row["index"]) for row in rows) == sorted(set(np.unique(ids)) - {0})
+    centres = [ids[y, x] for y in (32, 96) for x in (32, 96, 160)]
+    assert 0 not in centres and len(set(centres)) == 6
 
 
 def test_painted_objects_teach_background_and_object(dock, viewer, clicks, wait, blobs):

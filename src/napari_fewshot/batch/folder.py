@@ -20,10 +20,12 @@ import numpy as np
 
 from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
 from napari_fewshot.batch.formats.format import Layout, Opened
-from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise
+from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise, write_table
 from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ComputeError, ModelError, PictureError, StorageError
+from napari_fewshot.core.joiner import Joiner
+from napari_fewshot.core.measures import Grid
 
 logger = logging.getLogger(__name__)
 PredictPlane = Callable[[np.ndarray], np.ndarray]
@@ -65,6 +67,9 @@ class PlaneWork:
         Gets `Progress` (in files) and `Note`.
     parameters : dict
         Goes into the sidecar.
+    are_objects : bool
+        ``predict`` answers outlines 1 .. n of each plane alone: they are joined along Z, and a table of what they measure
+        goes beside the result.
     """
 
     predict: PredictPlane
@@ -72,6 +77,7 @@ class PlaneWork:
     stopped: Callable[[], bool] = lambda: False
     on_event: Callable[[Event], None] = lambda event: None
     parameters: dict[str, Any] = field(default_factory=dict)
+    are_objects: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,8 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
         opened.picture.check_size()
         if opened.remark:
             work.on_event(Note("", f"{source.name}: {opened.remark}"))
-        planes = _without_gaps(_predicted(source, opened, work), source)
+        joiner = Joiner(opened.picture) if work.are_objects else None
+        planes = _without_gaps(_predicted(source, opened, work, joiner), source)
         first = next(planes, None)
         if first is None:
             raise PictureError(f"{source} has no plane (one of its axes is empty): choose another file")
@@ -174,6 +181,8 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
             write(part, chain([first], planes), _layout(opened, first, work.card.factor))
             if result.exists():
                 raise AlreadyThere(result)
+            if joiner is not None:
+                write_table(result, joiner.measures.table(_grid(opened, joiner.measures.is_stack)))
             Provenance.now(source, work.card, time.monotonic() - started, work.parameters).write_beside(result)
             part.rename(result)  # last: a result that is there is never made again
         except OSError as error:
@@ -209,7 +218,7 @@ def _left_out(step: Step, work: PlaneWork, report: Report, why: str) -> Report:
     return replace(report, failed=(*report.failed, (step.source, why)))
 
 
-def _predicted(source: Path, opened: Opened, work: PlaneWork) -> Iterator[np.ndarray | None]:
+def _predicted(source: Path, opened: Opened, work: PlaneWork, joiner: Joiner | None) -> Iterator[np.ndarray | None]:
     """Answers for all planes; None for one without a finite pixel, as at the rim of an aligned stack."""
     for index in opened.picture.plane_indices():
         if work.stopped():
@@ -222,7 +231,8 @@ def _predicted(source: Path, opened: Opened, work: PlaneWork) -> Iterator[np.nda
             work.on_event(Note("", f"plane {index} of {source.name} has no finite pixel: it stays empty"))
             yield None
         else:
-            yield work.predict(plane)
+            values = work.predict(plane)
+            yield values if joiner is None else joiner.join(index, values, plane)
 
 
 def _without_gaps(planes: Iterator[np.ndarray | None], source: Path) -> Iterator[np.ndarray]:
@@ -252,6 +262,15 @@ def _layout(opened: Opened, first: np.ndarray, factor: int) -> Layout:
         if factor > 1 and axis in steps:
             starts[axis] = starts.get(axis, 0.0) - (factor - 1) / 2 * steps[axis]
     return Layout(axes, (*picture.shape[:-2], *first.shape), first.dtype, steps, opened.unit, starts)
+
+
+def _grid(opened: Opened, is_stack: bool) -> Grid:
+    """The size of a pixel; pixels where it is not known along all axes of an object."""
+    axes = "ZYX" if is_stack else "YX"
+    if not opened.unit or not set(axes) <= opened.steps.keys():
+        return Grid()
+    z, y, x = (opened.steps[a] if a in axes else 1.0 for a in "ZYX")
+    return Grid((z, y, x), opened.unit)
 
 
 def _stem(path: Path) -> str:

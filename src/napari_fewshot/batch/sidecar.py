@@ -1,7 +1,8 @@
-"""The card that lies beside a result file and says how it was made."""
+"""What lies beside a result file: the card that says how it was made, and the table of its objects."""
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.measures import Columns
 
 PACKAGES = ("napari-fewshot", "torch", "numpy")
 
@@ -37,6 +39,16 @@ class Provenance:
         path = sidecar_of(result)
         path.write_text(json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
         return path
+
+
+def write_table(result: Path, columns: Columns) -> Path:
+    """Write ``<result>.csv``, one row an object."""
+    path = result.with_name(result.name + ".csv")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        rows.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+    return path
 
 
 def is_made_otherwise(result: Path, card: ModelCard, parameters: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from napari_fewshot.compute.events import Event, Failed, Finished, Lost, PlaneDone, Stopped
 from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.core.job import Apply, Job
+from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
@@ -30,6 +31,8 @@ class PlaneSender:
         How it restores.
     first : ModelFile or None
         Restores each plane before the model sees it.
+    objects : Objects or None
+        Answer outlines of objects instead of classes.
     """
 
     def __init__(
@@ -38,9 +41,10 @@ class PlaneSender:
         model: ModelFile,
         restoring: Restoring = AS_TRAINED,
         first: ModelFile | None = None,
+        objects: Objects | None = None,
     ) -> None:
         self._submit = submit
-        self._model, self._restoring, self._first = model, restoring, first
+        self._model, self._restoring, self._first, self._objects = model, restoring, first, objects
         self._changed = threading.Condition()
         self._planes: dict[str, np.ndarray] = {}
         self._ends: dict[str, Event] = {}
@@ -62,9 +66,10 @@ class PlaneSender:
         ComputeError
             The job failed, was stopped, or its worker was lost.
         """
-        job_id = self._submit(
-            Apply(self._model, picture_of(plane), ((),), restoring=self._restoring, first=self._first)
+        job = Apply(
+            self._model, picture_of(plane), ((),), objects=self._objects, restoring=self._restoring, first=self._first
         )
+        job_id = self._submit(job)
         with self._changed:
             self._changed.wait_for(lambda: job_id in self._ends)
             end, values = self._ends[job_id], self._planes.pop(job_id, None)

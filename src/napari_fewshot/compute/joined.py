@@ -1,4 +1,4 @@
-"""Joins what was cut out plane by plane to objects of the whole stack, and measures them. Knows no worker."""
+"""Joins objects of planes that come from several workers, in the order of the stack. Knows no worker."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_fewshot.compute.events import Event, PlaneDone
 from napari_fewshot.compute.threads import in_thread
+from napari_fewshot.core.joiner import Joiner
 from napari_fewshot.core.measures import Measures
-from napari_fewshot.core.objects import Linker, split_index
 from napari_fewshot.core.picture import Picture, PlaneIndex
 
 
@@ -26,12 +26,13 @@ class JoinedObjects:
 
     def __init__(self, picture: Picture, indices: tuple[PlaneIndex, ...]) -> None:
         self._order = {index: n for n, index in enumerate(indices)}
-        self._z_axis = picture.leading.find("Z")
-        others = "".join(a for a in picture.leading if a != "Z")
-        self._linker = Linker()
-        self.measures = Measures(self._z_axis >= 0 and len(indices) > 1, others)
+        self._joiner = Joiner(picture, len(indices) > 1)
         self._n_taken = 0
         self._changed = asyncio.Condition()
+
+    @property
+    def measures(self) -> Measures:
+        return self._joiner.measures
 
     async def take(self, index: PlaneIndex, event: Event, image: np.ndarray) -> Event:
         """Wait for the planes before this one, then give its outlines their ids in the stack."""
@@ -44,7 +45,4 @@ class JoinedObjects:
         return event
 
     def _join(self, event: PlaneDone, image: np.ndarray) -> PlaneDone:
-        z, series = split_index(event.index, self._z_axis)
-        ids = self._linker.link(z, event.values, series)
-        self.measures.add(z, event.values, ids, image, series)
-        return replace(event, values=ids[event.values])
+        return replace(event, values=self._joiner.join(event.index, event.values, image))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.picture import Picture, PlaneIndex
 
 SPLIT = 0.75
@@ -27,11 +28,20 @@ class Objects:
         nuclei, a share from 0.75 to 0.9 beats every fixed distance between centres.
     smallest_px : int
         Smaller ones are specks, and left out.
+
+    Raises
+    ------
+    FewshotError
+        ``split`` is not between 0 and 1.
     """
 
     class_number: int
     split: float = SPLIT
     smallest_px: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.split <= 1:
+            raise FewshotError(f"split must be from 0 (cut nothing) to 1 (cut at every neck), got {self.split}")
 
 
 class Linker:

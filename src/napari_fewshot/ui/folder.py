@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_fewshot.compute.events import Event, Failed, Finished, Note, Progress, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.ui.applying import first_few
@@ -28,17 +29,22 @@ ANSWERS_ALONE = "a folder gets the answers alone, without confidence, uncertaint
 
 @dataclass(frozen=True)
 class How:
-    """What is applied to a folder: the model, how it restores, and what restores before it sees an image."""
+    """What is applied to a folder: the model, how it restores, what restores before it sees an image, objects or classes."""
 
     card: ModelCard
     restoring: Restoring = AS_TRAINED
     first: ModelCard | None = None
+    objects: Objects | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the cards beside the results tell of it."""
         told: dict[str, Any] = {} if self.restoring == AS_TRAINED else {"restoring": asdict(self.restoring)}
-        return told if self.first is None else {**told, "first": {"name": self.first.name, "id": self.first.id}}
+        if self.first is not None:
+            told["first"] = {"name": self.first.name, "id": self.first.id}
+        if self.objects is not None:
+            told["objects"] = asdict(self.objects)
+        return told
 
 
 class FolderRun(QObject):
@@ -99,9 +105,11 @@ class FolderRun(QObject):
             model: ModelFile = read(wanted.card.name)
             first = read(wanted.first.name) if wanted.first else None
             sender = PlaneSender(
-                lambda job: self._bridge.submit_for(sender.on_event, job), model, wanted.restoring, first
-            )
-            how = PlaneWork(sender, model.card, work.stopping.is_set, self._heard.emit, wanted.parameters)
+                lambda job: self._bridge.submit_for(sender.on_event, job),
+                model, wanted.restoring, first, wanted.objects,
+            )  # fmt: skip
+            are_objects, told = wanted.objects is not None, wanted.parameters
+            how = PlaneWork(sender, model.card, work.stopping.is_set, self._heard.emit, told, are_objects)
             report = apply_to_folder(plan_folder(source, target), how)
         except FewshotError as error:
             self._tell_done(work, str(error), True)

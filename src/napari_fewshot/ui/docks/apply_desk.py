@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import FewshotError, PictureError
+from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.restoring import AS_TRAINED
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.applying import FOLDER, SLICE, Applier, check_model, layers_of_scope
@@ -94,10 +94,10 @@ class ApplyDesk(QObject):
         return self._bridge.models.of_task("denoise")[-1] if self._form.denoise_first.isChecked() else None
 
     def _apply_to_folder(self, card: ModelCard, params: Params) -> None:
-        is_classes = TASKS[card.task].needs_strokes
-        if is_classes and self._objects.objects(card) is not None:
-            raise PictureError("objects are told apart in open layers only: switch them off to apply to a folder")
-        how = How(card, AS_TRAINED if is_classes else params.restoring, self._first if is_classes else None)
+        if TASKS[card.task].needs_strokes:
+            how = How(card, AS_TRAINED, self._first, self._objects.objects(card))
+        else:
+            how = How(card, params.restoring)
         source = QFileDialog.getExistingDirectory(self._form, "Choose the folder of images")
         target = QFileDialog.getExistingDirectory(self._form, "Choose the folder for the results") if source else ""
         if target:
