@@ -62,12 +62,16 @@ def test_every_disc_has_one_id_in_all_slices_and_a_row_of_measures(learned, view
     assert "area (nm²)" in flat.features and "slices" not in flat.features and flat.data.shape[0] == 1
 
 
-def test_objects_stopped_half_way_have_a_table_of_what_is_done(learned, viewer, clicks, wait, blobs):
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_objects_ended_half_way_have_a_table_of_what_is_done(learned, viewer, clicks, wait, blobs, is_killed):
     learned.data.image_layer.layer = viewer.add_image(np.stack([blobs[0]] * 60), name="long")
     learned.objects.wanted.setChecked(True)
     clicks("apply")
     wait(lambda: learned._apply_desk.applier._n_done >= 3)
-    clicks("stop")
+    if is_killed:
+        learned._bridge.compute().kill_worker()
+    else:
+        clicks("stop")
     wait(lambda: not learned._bridge.is_busy)
     layer = viewer.layers["long em-segment-2 objects"]
     done = [int(np.count_nonzero(plane)) for plane in layer.data]

@@ -11,12 +11,13 @@ import uuid
 import weakref
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future as ThreadFuture
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from napari_fewshot.compute.cluster import Cluster, Remote, open_cluster
 from napari_fewshot.compute.errand import Errand, errand_for
-from napari_fewshot.compute.events import Event, Failed
+from napari_fewshot.compute.events import Event, Failed, Lost, Stopped
 from napari_fewshot.compute.wire import Order
 from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.core.job import Job, View
@@ -243,6 +244,8 @@ class Compute:
             end = Failed.from_error(errand.order.job_id, error)
         else:
             end = task.result()
+        if errand.so_far and isinstance(end, Stopped | Failed | Lost):
+            end = replace(end, details=errand.so_far)
         del self._errands[errand.order.job_id]
         self._tell(end)
 

@@ -51,6 +51,7 @@ class Errand:
         self.order = order
         self.tell = tell
         self.end_if_cancelled: Event = Stopped(order.job_id)
+        self.so_far: dict[str, Any] = {}  # details of an end that comes before the job is done
         self.task: asyncio.Task[Event] | None = None
         self.workers: set[str] = set()
         self._cluster: Cluster | None = None
@@ -246,17 +247,12 @@ class ApplyErrand(Errand):
             self._left_out.append(event)
             self.tell(event)
         elif isinstance(event, PlaneDone):
-            self._keep_measures()
+            if self._joined is not None:  # of the planes that are told of: a next one may be joined to them meanwhile
+                self.so_far = {"measures": copy.deepcopy(self._joined.measures)}
             self.tell(event)
             self._n_done += 1
             self.tell(self._progress())
         return event
-
-    def _keep_measures(self) -> None:
-        """What a stop hands over: the measures of the planes that are told of, while a next one may be joined to them."""
-        if self._joined is not None:
-            details = {"measures": copy.deepcopy(self._joined.measures)}
-            self.end_if_cancelled = Stopped(self.order.job_id, details=details)
 
     def _progress(self) -> Progress:
         n, seconds = len(self._job.indices), time.monotonic() - self._began

@@ -103,6 +103,7 @@ class Failed(Event):
 
     message: str
     traceback: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_error(cls, job_id: str, error: BaseException) -> Failed:
@@ -123,6 +124,7 @@ class Lost(Event):
     """The worker died (killed, out of memory); a new one is started, the next job works."""
 
     message: str
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 End = Finished | Stopped | Failed | Lost

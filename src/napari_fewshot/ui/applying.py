@@ -12,7 +12,7 @@ import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_fewshot.compute.events import Failed, Finished, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
+from napari_fewshot.compute.events import End, Failed, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.job import Apply, Job
@@ -182,9 +182,8 @@ class Applier(QObject):
     def _on_work_progressed(self, event: Progress) -> None:
         self.progressed.emit(self._n_done, self._n_planes, event.seconds_left)
 
-    def _on_work_ended(self, landing: Landing, end: object) -> None:
-        if isinstance(end, Finished | Stopped):
-            landing.finish(end)
+    def _on_work_ended(self, landing: Landing, end: End) -> None:
+        landing.finish(end)
         if isinstance(end, Failed) and end.message in self._skipped:  # no plane of it can be used; others may
             self._next()
         elif isinstance(end, Failed | Lost):

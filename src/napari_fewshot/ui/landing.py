@@ -10,7 +10,7 @@ import napari
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_fewshot.compute.events import Finished, PlaneDone, Stopped
+from napari_fewshot.compute.events import End, PlaneDone
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.objects import along_z
 from napari_fewshot.core.picture import Picture, PlaneIndex
@@ -71,7 +71,7 @@ class Landing:
         """Whether the user has thrown the answer away."""
         return "answer" in self.layers and self.layers["answer"] not in viewer.layers
 
-    def finish(self, end: Finished | Stopped) -> None:
+    def finish(self, end: End) -> None:
         """Add what comes when no more planes do: the table of objects."""
         measures = end.details.get("measures")
         if measures is not None and isinstance(layer := self.layers.get("answer"), Labels):
