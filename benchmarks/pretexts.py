@@ -10,7 +10,7 @@ once more with the embedded weights ("embedded", not unseen). Strokes as in qual
 class; mean IoU over the classes present on its unpainted pixels ("painted image") and on others ("other images"). Beside them:
 the same network from random weights, and extra-trees on hand-made features, raw and brought to one grey scale. Numbers are means
 over sets, ± one standard deviation over seeds (of pretraining and strokes). With --grow-*, the first SPEC is also scored with other
-numbers of steps, widths and shares of the unlabelled planes. Trained weights are kept in --work and not trained again.
+numbers of steps, widths and shares of the unlabelled planes. Trained weights and scores are kept in --work and not made again.
 Needs scikit-learn, scikit-image and matplotlib beside the package.
 """
 
@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 from command import arguments, parsed, settings, write
-from peers import OTHERS, PAINTED, Predictor, classic, labelled, score
-from runs import RANDOM, Run, plot, segmenter, set_names, table, weights
+from peers import OTHERS, PAINTED, Picture, Predictor, classic, labelled, score
+from runs import RANDOM, Row, Run, kept, plot, segmenter, set_names, table, weights
 
 import napari_fewshot as nf
 from napari_fewshot.core.simulate import simulate_strokes
@@ -44,23 +44,31 @@ N_FOLDS = 3
 SPEED_PX = 512
 KINDS = (PAINTED, OTHERS)
 
-Row = dict[str, Any]
-
 
 def head_on(generator: Generator, image: np.ndarray, strokes: np.ndarray) -> Predictor:
     return partial(nf.predict, nf.fine_tune(generator, image, strokes, steps=0, seed=0))
 
 
-def scored(methods: dict[str, Any], sets: list[str], seed: int, args: argparse.Namespace) -> Iterator[Row]:
+def scored(
+    methods: dict[str, Any], sets: list[str], seed: int, args: argparse.Namespace, more: Row | None = None
+) -> Iterator[Row]:
+    """One row a set, method and number of strokes; those of an earlier run are in --work."""
     for name in sets:
         pictures = labelled(args.data / "segmentation" / name, args.side, args.others)
-        for n in args.strokes:
-            strokes = simulate_strokes(pictures[0][1], n, seed)
-            for method, fit in methods.items():
-                yield {"set": name, "method": method, "strokes": n, "seed": seed} | score(
-                    fit(pictures[0][0], strokes), pictures, strokes
-                )
+        for method, fit in methods.items():
+            what = {"set": name, "method": method, "seed": seed} | (more or {})
+            yield from kept(args.work, what, at_scale(args), asked(fit, pictures, seed, args.strokes))
         print(name, "seed", seed, "done", flush=True)
+
+
+def asked(fit: Any, pictures: list[Picture], seed: int, n_strokes: list[int]) -> Iterator[Row]:
+    for n in n_strokes:
+        strokes = simulate_strokes(pictures[0][1], n, seed)
+        yield {"strokes": n} | score(fit(pictures[0][0], strokes), pictures, strokes)
+
+
+def at_scale(args: argparse.Namespace) -> tuple[Any, ...]:
+    return args.steps, args.strokes, args.side, args.others, nf.load("em-segment").card.id
 
 
 def folds(sets: list[str]) -> list[tuple[str, ...]]:
@@ -94,8 +102,8 @@ def grown(sets: list[str], args: argparse.Namespace) -> Iterator[Row]:
                 generator = segmenter(folder)
                 size = sum(p.numel() for p in generator.network.backbone.parameters())
                 at = {"steps": run.steps, "parameters": size, "share of the images": run.share}[kind]
-                for row in scored({"head": partial(head_on, generator)}, list(unseen), seed, args):
-                    yield row | {"grows": kind, "at": at}
+                how = {"head": partial(head_on, generator)}
+                yield from scored(how, list(unseen), seed, args, {"grows": kind, "at": at})
 
 
 def median_ms(call: Any, n: int = 7) -> float:

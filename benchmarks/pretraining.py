@@ -16,8 +16,6 @@ made again. Needs scikit-image and matplotlib beside the package.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from command import arguments, parsed, settings, write
 from peers import spread
-from runs import RANDOM, Run, plot, segmenter, set_names, table, weights
+from runs import RANDOM, Row, Run, kept, plot, segmenter, set_names, table, weights
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
@@ -60,7 +58,6 @@ SHOWN_IN_PAIRS = ("sem_superalloy", "sem_ebc_oxide", "sem_nanocomposite", "hrtem
 RATE, BATCH, N_TESTED = 2e-4, 4, 8
 
 Rng = np.random.Generator
-Row = dict[str, Any]
 
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -152,7 +149,7 @@ def segmentation(args: argparse.Namespace, hidden: tuple[str, ...]) -> Iterator[
             for seed in range(args.seeds):
                 for begin, run in beginnings(NETS[net], seed, hidden, args):
                     what = {"set": name, "net": net, "begin": begin, "seed": seed}
-                    yield from kept(args, what, dices(run, pairs, n_classes, seed, args))
+                    yield from kept(args.work, what, at_scale(args), dices(run, pairs, n_classes, seed, args))
                 print(name, net, "seed", seed, "done", flush=True)
 
 
@@ -167,13 +164,8 @@ def dices(run: Run, pairs: Pairs, n_classes: int, seed: int, args: argparse.Name
         yield {"epochs": epoch, "Dice": float(np.mean(scores)), "parameters": n_parameters}
 
 
-def kept(args: argparse.Namespace, what: Row, rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows of one run, told apart by ``what``: those in --work from an earlier run with these settings, or new ones."""
-    scale = (args.steps, args.epochs, args.images, args.crops, args.crop_px, args.side, args.adversarial)
-    file = args.work / f"{hashlib.sha256(json.dumps([what, scale]).encode()).hexdigest()[:16]}.json"
-    if not file.is_file():
-        file.write_text(json.dumps([what | row for row in rows]))
-    yield from json.loads(file.read_text())
+def at_scale(args: argparse.Namespace) -> tuple[Any, ...]:
+    return args.steps, args.epochs, args.images, args.crops, args.crop_px, args.side, args.adversarial
 
 
 @torch.inference_mode()
@@ -197,7 +189,7 @@ def restoration(args: argparse.Namespace, hidden: tuple[str, ...]) -> Iterator[R
         for seed in range(args.seeds):
             for begin, steps in (("random", 0), ("pretrained", args.steps)):
                 run, what = Run("restore", steps, seed, hidden, net), {"task": title, "begin": begin, "seed": seed}
-                yield from kept(args, what, errors(run, model, pairs, seed, args))
+                yield from kept(args.work, what, at_scale(args), errors(run, model, pairs, seed, args))
             print(title, "seed", seed, "done", flush=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ UNLABELLED = {  # set -> the unlabelled file that shows the same specimens
     "sstem_vnc": "vnc",
 }
 RANDOM = ""  # pretexts of weights that learned nothing
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,14 @@ def weights(run: Run, data: Path, work: Path, device: str = "auto", adversarial:
     pretrain(recipe, out)
     (out / "run.json").write_text(json.dumps(asdict(run)))
     return out
+
+
+def kept(work: Path, what: Row, scale: Sequence[Any], rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of one run, told apart by ``what``: those in ``work`` from an earlier run at this scale, or new ones."""
+    file = work / f"{hashlib.sha256(json.dumps([what, scale]).encode()).hexdigest()[:16]}.json"
+    if not file.is_file():
+        file.write_text(json.dumps([what | row for row in rows]))
+    yield from json.loads(file.read_text())
 
 
 def _part(planes: np.ndarray, share: float) -> np.ndarray:
