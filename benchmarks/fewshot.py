@@ -8,7 +8,8 @@ that shows every class; mean IoU over the classes present, on its unpainted pixe
 A method scores at a mark what it could have shown by then; nothing yet is 0. For ours that is the best version so far, taken
 while one training runs; for all, fitting and the first segmentation of the painted image must be over, and no features were
 computed before the click. "held out" sets are those whose labels
-the card of the model does not name. Needs scikit-learn, scikit-image and matplotlib beside the package.
+the card of the model does not name. Needs scikit-learn, scikit-image and matplotlib beside the package;
+with apoc and an OpenCL device, such as Debian's pocl-opencl-icd, APOC is compared too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from command import arguments, parsed, settings, write
-from peers import CLASSIFIERS, OTHERS, PAINTED, Picture, Predictor, classic, labelled, score
+from peers import APOC, CLASSIFIERS, OTHERS, PAINTED, Picture, Predictor, apoc, classic, has_apoc, labelled, score
 
 import napari_fewshot as nf
 from napari_fewshot.core.job import Budget, View
@@ -93,9 +94,9 @@ def ours(
     return [(s, lambda plane, g=g: predict_plane(g, plane)[0]) for s, g in objective.versions]
 
 
-def peer(name: str, normalise: bool, image: np.ndarray, strokes: np.ndarray) -> Shown:
+def peer(fit: Callable[[np.ndarray, np.ndarray], Predictor], image: np.ndarray, strokes: np.ndarray) -> Shown:
     began = time.perf_counter()
-    predict = classic(name, normalise, image, strokes)
+    predict = fit(image, strokes)
     first = predict(image)
     seconds = time.perf_counter() - began
     return [(seconds, lambda plane: first if plane is image else predict(plane))]
@@ -129,8 +130,10 @@ def run(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "fine-tune everything": partial(ours, Plain, generator, args.marks),
     }
     for name in CLASSIFIERS:
-        methods[name] = partial(peer, name, False)
-        methods[f"{name}, normalised"] = partial(peer, name, True)
+        methods[name] = partial(peer, partial(classic, name, False))
+        methods[f"{name}, normalised"] = partial(peer, partial(classic, name, True))
+    if has_apoc():
+        methods[APOC] = partial(peer, apoc)
     for folder in sorted((args.data / "segmentation").iterdir()):
         if args.sets and folder.name not in args.sets:
             continue
@@ -173,7 +176,9 @@ def tables(rows: list[dict[str, Any]]) -> str:
             ]
             for s in dict.fromkeys(r["set"] for r in last):
                 of = [r for r in last if r["set"] == s]
-                best = max((mean_of_sets(of, value, method=m), m) for m in methods if m.split(",")[0] in CLASSIFIERS)
+                best = max(
+                    (mean_of_sets(of, value, method=m), m) for m in methods if m.split(",")[0] in (*CLASSIFIERS, APOC)
+                )
                 seen = "no" if of[0]["held out"] else "yes"
                 lines.append(
                     f"| {s} | {mean_of_sets(of, value, method='ours'):.3f} | {best[0]:.3f} ({best[1]}) | {seen} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,39 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
         StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000)
     ),
 }
+
+
+APOC = "APOC"
+APOC_FEATURES = "original " + " ".join(
+    f"{what}={sigma}"
+    for what in ("gaussian_blur", "difference_of_gaussian", "laplace_box_of_gaussian_blur", "sobel_of_gaussian_blur")
+    for sigma in (1, 2, 4, 8, 16)
+)
+
+
+def has_apoc() -> bool:
+    """Whether APOC is installed and finds an OpenCL device, such as Debian's pocl-opencl-icd."""
+    try:
+        import apoc  # noqa: F401
+        import pyopencl
+
+        return bool(pyopencl.get_platforms())
+    except (ImportError, RuntimeError):
+        return False
+
+
+def apoc(image: np.ndarray, strokes: np.ndarray) -> Predictor:
+    """Haase's accelerated pixel classifier: a random forest, here of 100 trees two deep as is usual there, compiled to OpenCL."""
+    from apoc import PixelClassifier
+
+    folder = tempfile.TemporaryDirectory()
+    fitted = PixelClassifier(str(Path(folder.name) / "classifier.cl"))
+    fitted.train(APOC_FEATURES, strokes.astype(np.int32), image.astype(np.float32))
+
+    def predict(plane: np.ndarray, kept: object = folder) -> np.ndarray:
+        return np.asarray(fitted.predict(image=plane.astype(np.float32))).astype(np.uint8)
+
+    return predict
 
 
 def features(plane: np.ndarray, normalise: bool) -> np.ndarray:
