@@ -34,8 +34,14 @@ def budget_from(seconds: float | None, steps: int | None, started: float) -> Bud
 
 def wish_from(never_miss: tuple[int, float] | None, painting: Painting) -> NeverMiss | None:
     """The class and the share of it that is to be found."""
-    wish = None if never_miss is None else NeverMiss(*never_miss)
-    if wish is not None and (wish.class_number not in painting.classes or not 0 < wish.recall <= 1):
+    if never_miss is None:
+        return None
+    try:
+        wish = NeverMiss(*never_miss)
+        is_one = wish.class_number in painting.classes and 0 < wish.recall <= 1
+    except TypeError:
+        is_one = False
+    if not is_one:
         raise StrokesError(
             f"never_miss is {never_miss}: give one of the painted classes {painting.classes} and a share from 0 to 1"
         )

@@ -70,8 +70,9 @@ def objects(
 
 
 def _grid(spacing: tuple[float, ...], unit: str, is_stack: bool) -> Grid:
-    if len(spacing) != 3 and (is_stack or len(spacing) != 2):
+    n = np.size(spacing)
+    if n != 3 and (is_stack or n != 2):
         wanted = "Z, Y and X" if is_stack else "Y and X"
-        raise FewshotError(f"spacing needs a number for each of {wanted}, got {len(spacing)}")
+        raise FewshotError(f"spacing needs a number for each of {wanted}, got {n}")
     steps = spacing if len(spacing) == 3 else (1.0, *spacing)
     return Grid((steps[0], steps[1], steps[2]), unit)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_fewshot.batch.folder import PlaneWork
 
+INTERRUPTED = 130
 MODEL_BYTES = 20_000_000  # that must be free where a model is to be saved, before time is spent on it
 
 app = App(
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("napari-fewshot: stopped; finished files are complete, the others are not there", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 
@@ -235,13 +236,13 @@ def worker(
 
     from napari_fewshot.compute.worker import serve
 
-    if insecure:
+    if insecure and not address.startswith("tls://"):
         security = Security(require_encryption=False)
     elif ca and cert and key:
         security = _tls(ca, cert, key)
     else:
         raise ComputeError(
-            "a worker needs --ca, --cert and --key: see docs/gpu-server.md, or say --insecure on a network you own"
+            "a worker needs --ca, --cert and --key: see docs/gpu-server.md, or say --insecure and tcp:// on a network you own"
         )
     try:
         asyncio.run(serve(address, security, device))
@@ -249,6 +250,9 @@ def worker(
         raise ComputeError(
             f"cannot work for {address} ({error.__cause__ or error}): check the address and the TLS files"
         ) from None
+    except KeyboardInterrupt:
+        print("napari-fewshot: the worker has stopped", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 @app.command

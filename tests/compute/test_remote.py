@@ -38,7 +38,7 @@ class Elsewhere:
         files = {
             k: str(folder / f"{n}.pem") for k, n in (("ca", "ca_file"), ("cert", "client_cert"), ("key", "client_key"))
         }
-        self.remote = Remote(self.scheduler.address, **files, timeout_s=PATIENCE_S)
+        self.remote = Remote(self.scheduler.address, **files, timeout_s=PATIENCE_S, worker_timeout_s=PATIENCE_S)
 
     async def _open(self) -> Scheduler:
         return await Scheduler(
@@ -82,8 +82,9 @@ def test_an_unencrypted_address_is_refused(address: str) -> None:
 
 
 def test_tls_without_files_is_refused() -> None:
-    with pytest.raises(ComputeError, match=r"TLS file for 'ca' is missing"):
-        Remote("tls://gpu:8786")
+    for insecure in (False, True):
+        with pytest.raises(ComputeError, match=r"TLS file for 'ca' is missing"):
+            Remote("tls://gpu:8786", insecure=insecure)
 
 
 def test_files_that_are_no_certificates_are_refused(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_nobody_there_is_told_and_jobs_fail() -> None:
 
 
 def test_a_scheduler_without_workers_is_told(elsewhere: Elsewhere) -> None:
-    with Compute(Ear(), remote=replace(elsewhere.remote, timeout_s=0.5)) as compute:
+    with Compute(Ear(), remote=replace(elsewhere.remote, worker_timeout_s=0.5)) as compute:
         with pytest.raises(ComputeError, match="no worker: start one there with 'napari-fewshot worker'"):
             compute.wait_ready(PATIENCE_S)
 

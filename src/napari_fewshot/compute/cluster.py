@@ -49,8 +49,8 @@ class Remote:
         Paths of PEM files: the authority, and this user's certificate and key.
     insecure : bool
         Without TLS whoever reaches the scheduler can run code on it, so ``tcp://`` must be asked for.
-    timeout_s : float
-        How long to wait for the scheduler, and for its first worker.
+    timeout_s, worker_timeout_s : float
+        How long to wait for the scheduler, and for its first worker, which has torch to import.
 
     Raises
     ------
@@ -64,11 +64,13 @@ class Remote:
     key: str = ""
     insecure: bool = False
     timeout_s: float = 10.0
+    worker_timeout_s: float = 40.0
 
     def __post_init__(self) -> None:
-        if self.insecure:
+        is_encrypted = self.address.startswith("tls://")
+        if self.insecure and not is_encrypted:
             return
-        if not self.address.startswith("tls://"):
+        if not is_encrypted:
             raise ComputeError(
                 f"the remote address '{self.address}' is not encrypted: use tls://host:port with ca, cert and key files "
                 "(or say insecure=True if everybody on that network may run code there)"
@@ -201,6 +203,7 @@ async def _local(device: str, memory_limit: str | float) -> AsyncIterator[Cluste
 @asynccontextmanager
 async def _remote(topic: str, remote: Remote) -> AsyncIterator[Cluster]:
     from distributed import Client
+    from distributed.utils import silence_logging_cmgr
 
     from napari_fewshot.compute import jobs
 
@@ -229,14 +232,15 @@ async def _remote(topic: str, remote: Remote) -> AsyncIterator[Cluster]:
         raise ComputeError(f"no scheduler answers at {remote.address} ({error}): {cure}") from None
     try:
         try:
-            await client.wait_for_workers(1, timeout=remote.timeout_s)
+            await client.wait_for_workers(1, timeout=remote.worker_timeout_s)
         except TimeoutError:
             raise ComputeError(
-                f"the scheduler at {remote.address} has no worker: start one there with 'napari-fewshot worker'"
+                f"the scheduler at {remote.address} has no worker: start one there with 'napari-fewshot worker', or wait for it"
             ) from None
         n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
-        async with _background(watch()) as lost:
-            yield Cluster(client, await _devices(client), n_workers, kill_workers, lost)
+        with silence_logging_cmgr(logging.CRITICAL):  # what goes wrong is told as an event
+            async with _background(watch()) as lost:
+                yield Cluster(client, await _devices(client), n_workers, kill_workers, lost)
     finally:
         await client.close()
 

@@ -31,6 +31,7 @@ LOST = (
     "the worker process died (killed, crashed or out of memory) and is being replaced: "
     "start again, on smaller planes if it happens again"
 )
+DISCONNECTED = "the connection to the scheduler is lost: check the network, then start again"
 T = TypeVar("T")
 PLANE = PlaneDone | PlaneLeftOut  # what comes of a plane while its job goes on
 
@@ -67,7 +68,7 @@ class Errand:
             return await self.run(cluster)
         except (KilledWorker, FutureCancelled, OSError):  # killed; lost with its data; gone while being talked to
             cluster.forget()
-            return Lost(self.order.job_id, LOST)
+            return Lost(self.order.job_id, LOST if cluster.client.status == "running" else DISCONNECTED)
         finally:
             for postman in self._postmen.values():
                 postman.cancel()

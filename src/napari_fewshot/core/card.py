@@ -99,6 +99,8 @@ class ModelCard:
             raise ValueError("zooms and factor must be at least 1")
         if not isinstance(self.versions, dict):
             raise TypeError("the versions are missing")
+        if not all(isinstance(text, str) for c in self.classes for text in (c.name, c.color)):
+            raise TypeError("the name or colour of a class is missing")
 
     @property
     def score(self) -> tuple[str, float] | None:
@@ -145,5 +147,5 @@ class ModelCard:
             card = cls(**values)
             card._check_kinds()
             return card
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ModelError(f"{source} has a field of the wrong kind ({error}): export the model again") from None

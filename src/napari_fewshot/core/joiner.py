@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from napari_fewshot.core.measures import Measures
@@ -10,7 +12,7 @@ from napari_fewshot.core.picture import Picture, PlaneIndex
 
 
 class Joiner:
-    """Guards that every outline is measured under the id it has in the stack.
+    """Guards that every outline is measured under the id it has in the stack, and that series that are done are forgotten.
 
     Parameters
     ----------
@@ -21,6 +23,8 @@ class Joiner:
 
     def __init__(self, picture: Picture, is_stack: bool = True) -> None:
         self._z_axis = picture.leading.find("Z")
+        self._n_slices = picture.shape[self._z_axis] if self._z_axis >= 0 else 1
+        self._n_taken: Counter[PlaneIndex] = Counter()
         self._linker = Linker()
         self.measures = Measures(is_stack and self._z_axis >= 0, picture.leading.replace("Z", ""))
 
@@ -42,4 +46,8 @@ class Joiner:
         z, series = split_index(index, self._z_axis)
         ids = self._linker.link(z, outlines, series)
         self.measures.add(z, outlines, ids, image, series)
+        self._n_taken[series] += 1
+        if self._n_taken[series] == self._n_slices:
+            self._linker.forget(series)
+            del self._n_taken[series]
         return np.asarray(ids[outlines])

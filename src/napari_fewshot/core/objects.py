@@ -89,11 +89,17 @@ class Linker:
             del ends[between]
         return ids
 
+    def forget(self, series: PlaneIndex) -> None:
+        """No more slices of a series will come."""
+        self._ends.pop(series, None)
+
 
 def _pair(memory: np.ndarray, outlines: np.ndarray, ids: np.ndarray) -> None:
     """Write into ``ids`` which object of ``memory`` each outline goes on with."""
     both = (memory > 0) & (outlines > 0)
-    pairs, overlap = np.unique(np.stack([memory[both], outlines[both]]), axis=1, return_counts=True)
+    n_outlines = len(ids)
+    codes, overlap = np.unique(memory[both].astype(np.int64) * n_outlines + outlines[both], return_counts=True)
+    pairs = np.stack(np.divmod(codes, n_outlines))
     size_before, size_now = np.bincount(memory.ravel()), np.bincount(outlines.ravel())
     enough = overlap >= OVERLAP * np.minimum(size_before[pairs[0]], size_now[pairs[1]])
     taken: set[int] = set()

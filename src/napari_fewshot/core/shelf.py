@@ -214,7 +214,8 @@ class Shelf:
             return self.add(read_model(source))
         try:
             with zipfile.ZipFile(source) as archive:
-                files = {name: archive.read(name) for name in (CARD, WEIGHTS)}
+                inside = next((n for n in archive.namelist() if n.rpartition("/")[2] == CARD), CARD).removesuffix(CARD)
+                files = {name: archive.read(inside + name) for name in (CARD, WEIGHTS)}
         except (zipfile.BadZipFile, zlib.error, KeyError, OSError, RuntimeError) as error:  # RuntimeError: encrypted
             raise ModelError(
                 f"{source} is not an exported model ({error}): choose a model folder or zip file"
