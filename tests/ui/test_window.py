@@ -1,5 +1,6 @@
 """The dock as part of napari: opens without torch; names, tooltips, keys; closing asks and leaves nothing."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -236,6 +237,35 @@ def test_two_docks_of_a_viewer_share_one_worker(dock, viewer):
 
     second = FewshotDock(viewer)
     assert second._bridge is dock._bridge
+
+
+def test_a_dock_that_is_closed_and_opened_again_keeps_its_worker(viewer, worker, qtbot):
+    """Napari hands each dock a proxy of the viewer that ends with it."""
+    docked, first = viewer.window.add_plugin_dock_widget("napari-fewshot", "Few-shot")
+    used = first._bridge
+    qtbot.waitUntil(lambda: used.state == "ready", timeout=60_000)
+    viewer.window.remove_dock_widget(docked)
+    del docked, first
+    _, second = viewer.window.add_plugin_dock_widget("napari-fewshot", "Few-shot")
+    for _ in range(3):
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QApplication.processEvents()
+        gc.collect()
+    assert second._bridge is used and used.state == "ready"
+    used.close()
+
+
+def test_a_window_is_watched_for_the_bridge_its_dock_has_now(dock, viewer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(docks_window, "ask_before_close", lambda window, titles: asked.append(titles))
+    window = viewer.window._qt_window
+    later = bridge.Bridge()
+    WindowWatch.keep(window, later)
+    later.open_work("something")
+    window.closeEvent = lambda event: None
+    QApplication.sendEvent(window, QCloseEvent())
+    assert asked == [["something"]] and len(window.findChildren(WindowWatch)) == 1
+    later.close()
 
 
 def test_closing_the_viewer_leaves_no_process(make_napari_viewer, qtbot):

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,8 @@ class Bridge(QObject):
         self.closing.emit()
         self._is_closed = True
         for work in list(self._running):
-            self.stop(work)
+            with suppress(FewshotError):  # the compute may have been closed by somebody else
+                self.stop(work)
         self._inbox.work_off(lambda: bool(self._running), LAST_WORDS_S)
         self._reader.shutdown(wait=False, cancel_futures=True)
         for future, (_, save) in self._saves.items():
@@ -298,7 +300,11 @@ _bridges: weakref.WeakKeyDictionary[napari.Viewer, Bridge] = weakref.WeakKeyDict
 
 
 def bridge_for(viewer: napari.Viewer, device: str = "auto") -> Bridge:
-    """The bridge of a viewer, started on the first call and closed with the viewer."""
+    """The bridge of a viewer, started on the first call and closed with the viewer.
+
+    What napari hands a plugin is a proxy of its viewer, another one for each dock, that ends with the dock.
+    """
+    viewer = getattr(viewer, "__wrapped__", viewer)
     if viewer not in _bridges or _bridges[viewer]._is_closed:
         bridge = Bridge(device)
         _bridges[viewer] = bridge

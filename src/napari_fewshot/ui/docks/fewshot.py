@@ -155,8 +155,7 @@ class FewshotDock(QWidget):
         window = window_of(self)
         if window is None or self._shortcuts:
             return
-        if window.findChild(WindowWatch) is None:
-            WindowWatch(window, self._bridge)
+        WindowWatch.keep(window, self._bridge)
         self._shortcuts = add_shortcuts(
             window,
             self,

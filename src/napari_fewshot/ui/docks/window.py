@@ -31,6 +31,16 @@ class WindowWatch(QObject):
         window.installEventFilter(self)
         window.destroyed.connect(bridge.close)
 
+    @classmethod
+    def keep(cls, window: QMainWindow, bridge: Bridge) -> None:
+        """Watch a window for a bridge; a window that is watched already is so for this one from now on."""
+        watch = window.findChild(cls)
+        if watch is None:
+            cls(window, bridge)
+        elif watch._bridge is not bridge:
+            watch._bridge = bridge
+            window.destroyed.connect(bridge.close)
+
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Ask on a close by the user's hand; a close by program is obeyed."""
         if event is None or watched is not self._window:
