@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Labels
+from napari.layers import Image, Labels
 
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.ui import painted
 from napari_fewshot.ui.classes import new_strokes_layer
 from napari_fewshot.ui.layers import PlaneReader, take_picture
-from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_channel, check_strokes
+from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_channel, check_place, check_strokes
 
 
 class Counted:
@@ -211,6 +211,20 @@ def test_strokes_for_one_channel_alone_are_not_learned_on_another():
         else:
             with pytest.raises(StrokesError, match=f"on channel 2 .* channel {channel} is on display"):
                 check_channel(narrow, image, picture)
+
+
+@pytest.mark.parametrize(
+    "moved", [{"translate": (40, 0)}, {"scale": (2, 2)}, {"rotate": 10}, {"affine": np.diag([2, 2, 1])}]
+)
+def test_strokes_that_do_not_lie_over_their_image_are_refused(moved):
+    image = Image(np.zeros((64, 64)), name="a", scale=(0.5, 0.5), translate=(7, 3))
+    over = Labels(np.zeros((64, 64), np.uint8), scale=(0.5, 0.5), translate=(7, 3))
+    check_place(over, image)
+    for name, value in moved.items():
+        setattr(over, name, value)
+    with pytest.raises(StrokesError, match=r"do not lie over 'a'"):
+        check_place(over, image)
+    check_place(Labels(np.zeros((64, 64), np.uint8)), image)  # as from a file that knows no pixel size
 
 
 def test_values_that_are_no_classes_are_refused(reader, image, calls):

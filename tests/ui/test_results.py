@@ -1,12 +1,13 @@
 """Results lie exactly over their source, whatever its transform, and say where they come from."""
 
+import copy
 import gc
 import itertools
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from napari_fewshot.compute.events import PlaneDone
 from napari_fewshot.core.card import ClassLabel, ModelCard
@@ -135,17 +136,34 @@ def test_classes_keep_their_colours_and_what_is_not_done_is_transparent():
     assert layer.get_color(0) is None or layer.get_color(0)[3] == 0
 
 
-def test_a_result_larger_than_the_limit_lies_on_disk_and_goes_with_its_layer():
+def image_on_disk():
     stack = ResultStack((4, 64, 64), np.uint8, limit_bytes=1000)
     stack.write((2,), np.full((64, 64), 7, np.uint8))
-    layer = Image(stack.array, contrast_limits=(0, 9))
-    stack.belongs_to(layer)
-    assert (np.asarray(layer.data[2]) == 7).all() and not np.asarray(layer.data[1]).any()
-    folder = stack.folder
-    assert folder is not None and folder.is_dir()
-    del layer
+    return Image(stack.array, contrast_limits=(0, 9))
+
+
+def test_a_result_larger_than_the_limit_lies_on_disk_and_goes_with_its_layer():
+    layers = [image_on_disk()]
+    folder = layers[0].data.store.root
+    assert [int(layers[0].data[z].max()) for z in (1, 2)] == [0, 7] and folder.is_dir()
+    layers.clear()
     gc.collect()
     assert not folder.exists()
+
+
+def test_a_duplicate_of_what_lies_on_disk_is_a_layer_of_its_own():
+    viewer = ViewerModel()
+    stack = ResultStack((4, 64, 64), np.uint8, limit_bytes=1000)
+    labels = viewer.add_labels(stack.array, name="strokes")
+    del stack
+    labels.paint((0, 10, 10), 3)
+    twin = Layer.create(*copy.deepcopy(labels.as_layer_data_tuple()))  # as napari's Duplicate does
+    labels.paint((0, 40, 40), 5)
+    assert set(np.unique(twin.data[:])) == {0, 3}
+    viewer.layers.clear()
+    del labels
+    gc.collect()
+    assert set(np.unique(twin.data[:])) == {0, 3}
 
 
 def test_adding_a_layer_leaves_the_brush_in_hand():

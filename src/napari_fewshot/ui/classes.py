@@ -72,7 +72,6 @@ def new_strokes_layer(viewer: napari.Viewer, image: Image, picture: Picture) -> 
     stack = ResultStack(shape, np.uint8, limit)
     place = Place.of_layer(image).over((0.0,) * len(shape))
     labels = Labels(stack.array, name=f"{image.name} strokes", opacity=0.8, **place)
-    stack.belongs_to(labels)
     name_classes(labels, (default_class(1), default_class(2)))
     name_image(labels, image)
     region = plan_region(image, viewer, picture)

@@ -102,7 +102,6 @@ class Landing:
             layer = confidence_layer(stack.array, f"{name} confidence", transform, self._about)
         else:
             layer = map_layer(stack.array, f"{name} {key}", key, first, transform, self._about)
-        stack.belongs_to(layer)
         return layer
 
 

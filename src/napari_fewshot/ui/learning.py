@@ -78,5 +78,4 @@ class LearnedDots:
             stack.array, name=f"{place.name} learned", opacity=0.8, colormap=class_colours(card.classes),
             metadata={METADATA: about}, **place.over(corner_of(picture)),
         )  # fmt: skip
-        stack.belongs_to(layer)
         return layer

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 
 from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.intensity import key_of
@@ -19,6 +19,7 @@ from napari_fewshot.core.strokes import MAXIMUM_CLASS, PaintedPlane, Painting, S
 from napari_fewshot.ui.layers import Box, PlaneReader, array_of, fits_strokes, strokes_shapes
 
 WHOLE_PX = 2048  # planes up to this side travel whole
+MISPLACED_PX = 0.51  # half a pixel may be a matter of corners and centres
 BLOCK_PX, MARGIN_PX, GRID_PX = 1536, 256, 256  # larger ones as crops around the strokes of each block
 RESCAN_BYTES = 1 << 28  # arrays up to this size are scanned in less than 50 ms
 
@@ -48,6 +49,26 @@ def check_channel(labels: Labels, image: Image, picture: Picture) -> None:
             f"the strokes '{labels.name}' lie on channel {at} of '{picture.name}', channel {picture.channel} is on display: "
             "go back to that channel or press 'New strokes layer'"
         )
+
+
+def check_place(labels: Labels, image: Image) -> None:
+    """Raise StrokesError when strokes lie elsewhere than their pixels; a layer without a place of its own is taken by its pixels."""
+    height, width = array_of(labels).shape[-2:]
+    corners = ((0.0, 0.0), (float(height), 0.0), (0.0, float(width)))
+    own, seen = (_seen_at(layer, corners) for layer in (labels, image))
+    a_pixel = np.abs(seen[1] - seen[0]).max() / height
+    if np.allclose(own, seen, rtol=0, atol=MISPLACED_PX * a_pixel) or np.array_equal(own, corners):
+        return
+    raise StrokesError(
+        f"the strokes '{labels.name}' do not lie over '{image.name}': one of them was moved or has another scale. Undo that, "
+        "or press 'New strokes layer'"
+    )
+
+
+def _seen_at(layer: Layer, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """(N, 2) where pixels of the first plane of a layer are on display."""
+    others = (0.0,) * (layer.ndim - 2)
+    return np.array([layer.data_to_world((*others, *corner))[-2:] for corner in corners])
 
 
 class PaintedPlanes:

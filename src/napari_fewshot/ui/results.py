@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import tempfile
-import weakref
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import napari
@@ -79,9 +76,8 @@ class ResultStack:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, limit_bytes: float | None = None) -> None:
         limit = MEMORY_SHARE * psutil.virtual_memory().available if limit_bytes is None else limit_bytes
-        self.folder: Path | None = None
         n_bytes = float(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize
-        self.array: Any = np.zeros(shape, dtype) if n_bytes <= limit else self._on_disk(shape, dtype)
+        self.array: Any = np.zeros(shape, dtype) if n_bytes <= limit else _on_disk(shape, dtype)
 
     def write(self, index: PlaneIndex, values: np.ndarray) -> None:
         """Fill one (Y, X) plane.
@@ -95,20 +91,14 @@ class ResultStack:
             self.array[(*index, slice(None), slice(None))] = values
         except OSError as error:
             raise StorageError(
-                f"cannot write the result to {self.folder} ({error.strerror or error}): free some space there"
+                f"cannot write the result to {tempfile.gettempdir()} ({error.strerror or error}): free some space there"
             ) from error
 
-    def belongs_to(self, layer: Layer) -> None:
-        """Delete the folder on disk when ``layer`` is gone."""
-        if self.folder is not None:
-            weakref.finalize(layer, shutil.rmtree, self.folder, ignore_errors=True)
 
-    def _on_disk(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        import zarr  # 0.5 s, and only ever needed here
+def _on_disk(shape: tuple[int, ...], dtype: Any) -> Any:
+    from napari_fewshot.ui.temporary import temporary_array
 
-        self.folder = Path(tempfile.mkdtemp(prefix="napari-fewshot-"))
-        chunks = (1,) * (len(shape) - 2) + tuple(min(n, 1024) for n in shape[-2:])
-        return zarr.create_array(self.folder / "result.zarr", shape=shape, chunks=chunks, dtype=dtype, compressors=None)
+    return temporary_array(shape, dtype)
 
 
 def class_colours(classes: tuple[ClassLabel, ...]) -> DirectLabelColormap:

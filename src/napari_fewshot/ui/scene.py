@@ -27,7 +27,7 @@ from napari_fewshot.ui.layers import (
     strokes_shapes,
     take_picture,
 )
-from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_strokes
+from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_place, check_strokes
 from napari_fewshot.ui.results import Place
 
 PAIR_PX = 2048  # a side of the planes a restoration learns from
@@ -102,7 +102,9 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
     picture = take_picture(image, viewer)
     picture.check_size()
     if TASKS[params.task].needs_strokes:
-        check_channel(check_strokes(params.labels, picture), image, picture)
+        labels = check_strokes(params.labels, picture)
+        check_channel(labels, image, picture)
+        check_place(labels, image)
     elif params.target is not None:
         check_target(params.target, picture, card.factor)
     is_same = old is not None and same_array(image, old.picture.data) and old.picture.channel == picture.channel
