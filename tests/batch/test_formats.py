@@ -153,6 +153,29 @@ def test_an_ome_tiff_of_two_files_is_read_unless_one_is_truncated(tmp_path, comp
         planes_of(first)
 
 
+def write_two_files(folder):
+    """Plane 0 and plane 1 of ``STACK`` as an OME-TIFF of two files."""
+    paths = folder / "a.ome.tif", folder / "b.ome.tif"
+    for path, plane in zip(paths, STACK, strict=False):
+        tifffile.imwrite(path, plane, description=two_file_ome(path.name, [p.name for p in paths]), metadata=None)
+    return paths
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_ome_tiff_without_one_of_its_files_is_refused_by_the_name_of_that_file(tmp_path, kept):
+    paths = write_two_files(tmp_path)
+    paths[1 - kept].unlink()
+    with pytest.raises(PictureError, match=f"{paths[1 - kept].name} of its series is missing"):
+        planes_of(paths[kept])
+
+
+def test_planes_that_an_ome_tiff_never_had_are_remarked(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK[0], description=two_file_ome(path.name, [path.name]), metadata=None)
+    with open_picture(path) as opened:
+        assert opened.remark == "1 of its 2 planes were never written and are read as zeros"
+
+
 def test_a_tiff_of_grey_with_alpha_is_read_as_grey(tmp_path):
     data = np.stack([STACK[0], np.full_like(STACK[0], 65535)], -1)
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack", planarconfig="contig", extrasamples=[2])

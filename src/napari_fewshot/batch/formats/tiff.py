@@ -29,14 +29,12 @@ def open_tiff(path: Path) -> Iterator[Opened]:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         _check_complete(file, series)
+        remarks = [_on_gaps(series), _on_others(file)]
         store = series.aszarr(level=0)
         try:
             data = zarr.open_array(store, mode="r")
             steps, unit = _pixel_size(file)
-            n_others = sum(s.size >= series.size / 4 for s in file.series[1:])  # thumbnails are smaller
-            remark = (
-                f"the first of {1 + n_others} pictures in the file is read; save the others apart" if n_others else ""
-            )
+            remark = "; ".join(r for r in remarks if r)
             yield Opened(Picture(data, known_axes(series.axes), path.name), steps, unit, remark=remark)
         finally:
             store.close()
@@ -88,6 +86,7 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) ->
     if series.dataoffset is not None:
         is_cut = series.dataoffset + series.nbytes > source.size
     else:
+        _check_files(file, series)
         parts = (p for p in series.pages if p is not None)
         is_cut = any(
             offset + n_bytes > part.parent.filehandle.size
@@ -96,6 +95,31 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) ->
         )
     if next_page or is_cut:
         raise EOFError("the file is truncated")
+
+
+def _check_files(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise EOFError where another file of an OME-TIFF is not there: tifffile would show zeros for its planes."""
+    if not file.ome_metadata or not _n_gaps(series):
+        return
+    named = (e.get("FileName") for e in ElementTree.fromstring(file.ome_metadata).iter() if e.tag.endswith("}UUID"))
+    missing = sorted({n for n in named if n and not Path(file.filehandle.dirname, n).exists()})
+    if missing:
+        more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
+        raise EOFError(f"{missing[0]}{more} of its series is missing: put all files of it in one folder")
+
+
+def _n_gaps(series: tifffile.TiffPageSeries) -> int:
+    return sum(page is None for page in series.pages)
+
+
+def _on_gaps(series: tifffile.TiffPageSeries) -> str:
+    n_gaps = 0 if series.dataoffset is not None else _n_gaps(series)
+    return f"{n_gaps} of its {len(series.pages)} planes were never written and are read as zeros" if n_gaps else ""
+
+
+def _on_others(file: tifffile.TiffFile) -> str:
+    n_others = sum(s.size >= file.series[0].size / 4 for s in file.series[1:])  # thumbnails are smaller
+    return f"the first of {1 + n_others} pictures in the file is read; save the others apart" if n_others else ""
 
 
 def _pixel_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
