@@ -265,6 +265,33 @@ def test_the_sections_of_an_mrc_volume_have_their_distance(tmp_path):
         assert opened.unit == "nm" and opened.steps == pytest.approx({"Z": 1.0, "Y": 0.5, "X": 0.5})
 
 
+IMOD = 1146047817
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "imod", "dtype"),
+    [
+        (-100, 100, (0, 0), "int8"),
+        (0, 0, (IMOD, 1), "int8"),
+        (0, 255, (0, 0), "uint8"),
+        (-1, -2, (0, 0), "uint8"),  # said to be unknown
+        (-100, 100, (IMOD, 0), "uint8"),
+    ],
+)
+def test_the_bytes_of_an_mrc_file_have_the_sign_its_header_says(tmp_path, least, most, imod, dtype):
+    pytest.importorskip("rsciio")
+    values = np.linspace(-100, 100, 32 * 40).astype(np.int8)
+    header = np.zeros(256, "<i4")
+    header[:3], header[7:10], header[16:19], header[38:40] = (40, 32, 1), (40, 32, 1), (1, 2, 3), imod
+    header.view("<f4")[19:21] = least, most
+    header.view("S4")[52] = b"MAP "
+    header.view("u1")[212:214] = 0x44
+    (tmp_path / "a.mrc").write_bytes(header.tobytes() + values.tobytes())
+    found = planes_of(tmp_path / "a.mrc")[0]
+    np.testing.assert_array_equal(found.ravel(), values.view(dtype))
+    assert found.dtype == dtype
+
+
 def test_a_spectrum_image_is_passed_over_for_the_image_beside_it(tmp_path, monkeypatch):
     reader = pytest.importorskip("rsciio.digitalmicrograph")
     (tmp_path / "a.dm4").write_bytes(b"")
