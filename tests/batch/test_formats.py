@@ -184,6 +184,29 @@ def test_a_tiff_of_grey_with_alpha_is_read_as_grey(tmp_path):
     np.testing.assert_array_equal(found, STACK[0])
 
 
+@pytest.mark.parametrize("leading", [(), (4,)])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "rowsperstrip": 8}, {"ome": True}])
+def test_a_colour_tiff_is_read_as_colour_also_where_its_planes_lie_apart(tmp_path, leading, options):
+    data = np.random.default_rng(0).integers(0, 255, (*leading, 40, 50, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "whole.tif", data, photometric="rgb", planarconfig="contig", **options)
+    apart = np.moveaxis(data, -1, -3)
+    tifffile.imwrite(tmp_path / "apart.tif", apart, photometric="rgb", planarconfig="separate", **options)
+    whole, axes, _, _ = planes_of(tmp_path / "whole.tif")
+    found, found_axes, _, _ = planes_of(tmp_path / "apart.tif")
+    assert found_axes == axes and axes.endswith("YXS")
+    np.testing.assert_array_equal(found, whole)
+    with open_picture(tmp_path / "apart.tif") as opened:
+        assert not isinstance(opened.picture.data, np.ndarray)
+
+
+def test_samples_that_are_no_colours_are_channels(tmp_path):
+    data = np.concatenate([STACK, STACK])[:5]
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack", planarconfig="separate")
+    found, axes, _, _ = planes_of(tmp_path / "a.tif")
+    assert axes == "CYX"
+    np.testing.assert_array_equal(found, data)
+
+
 def test_the_finest_level_of_a_pyramid_is_read(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(STACK[0], subifds=1)
@@ -357,7 +380,7 @@ def test_missing_files_and_unknown_formats_are_named(tmp_path):
 
 
 def test_unknown_axes_take_the_next_free_letter():
-    assert [known_axes(a) for a in ("IYX", "QQYX", "SYX", "YXS", "tcyx")] == ["ZYX", "ZTYX", "ZYX", "YXS", "TCYX"]
+    assert [known_axes(a) for a in ("IYX", "QQYX", "SYX", "YXS", "tcyx")] == ["ZYX", "ZTYX", "CYX", "YXS", "TCYX"]
     assert format_of(__import__("pathlib").Path("A.TIF")) is FORMATS[0]
 
 

@@ -77,9 +77,10 @@ class Format:
 
 
 def known_axes(axes: str) -> str:
-    """Axes of a file in the letters of a `Picture`: what is not T, C, Z, Y, X or trailing S takes the next free of Z, T, C."""
+    """Axes of a file in the letters of a `Picture`: leading S is C, other unknown ones the next free of Z, T, C."""
     letters = list(axes.upper())
     for i, letter in enumerate(letters):
         if letter not in "TCZYX" and not (letter == "S" and i == len(letters) - 1):
-            letters[i] = next((free for free in "ZTC" if free not in letters), letter)
+            wanted = "CZT" if letter == "S" else "ZTC"
+            letters[i] = next((free for free in wanted if free not in letters), letter)
     return "".join(letters)

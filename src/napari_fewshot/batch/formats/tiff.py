@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import dask.array
 import numpy as np
 import tifffile
 import zarr
@@ -20,6 +21,7 @@ from napari_fewshot.core.picture import Picture
 
 CLASSIC_LIMIT_BYTES = 2**32 - 2**25
 TAG_LIMIT = 2**32  # of the numerator of a resolution: pixels below 2.4 pm have theirs in OME-XML alone
+COLOURS = {tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR}
 OME_DTYPES = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"}
 
 
@@ -32,10 +34,10 @@ def open_tiff(path: Path) -> Iterator[Opened]:
         remarks = [_on_gaps(series), _on_others(file)]
         store = series.aszarr(level=0)
         try:
-            data = zarr.open_array(store, mode="r")
+            data, axes = _samples_last(zarr.open_array(store, mode="r"), series)
             steps, unit = _pixel_size(file)
             remark = "; ".join(r for r in remarks if r)
-            yield Opened(Picture(data, known_axes(series.axes), path.name), steps, unit, remark=remark)
+            yield Opened(Picture(data, known_axes(axes), path.name), steps, unit, remark=remark)
         finally:
             store.close()
 
@@ -71,6 +73,16 @@ def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
             metadata=metadata,
             **options,
         )
+
+
+def _samples_last(data: zarr.Array, series: tifffile.TiffPageSeries) -> tuple[Any, str]:
+    """The array with the planes of a colour, where they lie apart in the file, as its last axis; still lazy."""
+    axes = series.axes
+    if "S" not in axes[:-1] or series.keyframe.photometric not in COLOURS:
+        return data, axes
+    place = axes.index("S")
+    by_plane = dask.array.from_array(data, chunks=(*(1,) * (data.ndim - 2), "auto", "auto"))
+    return dask.array.moveaxis(by_plane, place, -1), axes[:place] + axes[place + 1 :] + "S"
 
 
 def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
