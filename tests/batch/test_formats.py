@@ -7,7 +7,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_fewshot.batch.folder import PlaneWork, apply_to_folder, plan_folder
+from napari_fewshot.batch.folder import PlaneWork, apply_to_file, apply_to_folder, plan_folder
 from napari_fewshot.batch.formats import FORMATS, format_of, open_picture, writable_format
 from napari_fewshot.batch.formats.format import Layout, known_axes
 from napari_fewshot.batch.formats.units import LONG_NAMES
@@ -169,6 +169,19 @@ def test_an_ome_tiff_without_one_of_its_files_is_refused_by_the_name_of_that_fil
         planes_of(paths[kept])
 
 
+def test_a_picture_in_several_files_is_worked_off_once_in_its_folder(tmp_path, double_card):
+    (tmp_path / "in").mkdir()
+    second = write_two_files(tmp_path / "in")[1]
+    notes = []
+    work = PlaneWork(lambda p: p, double_card, on_event=notes.append)
+    report = apply_to_folder(plan_folder(tmp_path / "in", tmp_path / "out"), work)
+    assert [p.name for p in report.written] == ["a.tif"] and report.failed == ()
+    assert "b.ome.tif belongs to a.ome.tif and is done with it" in [getattr(n, "message", "") for n in notes]
+    np.testing.assert_array_equal(planes_of(tmp_path / "out" / "a.tif")[0], STACK[:2])
+    apply_to_file(second, tmp_path / "alone.tif", work)
+    np.testing.assert_array_equal(planes_of(tmp_path / "alone.tif")[0], STACK[:2])
+
+
 def test_planes_that_an_ome_tiff_never_had_are_remarked(tmp_path):
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, STACK[0], description=two_file_ome(path.name, [path.name]), metadata=None)
@@ -261,8 +274,6 @@ def test_an_mrc_stack_is_read_lazily_with_its_pixel_size(tmp_path):
 
 
 def test_an_ome_zarr_keeps_its_place_and_voxels_without_a_unit_their_shape(tmp_path, double_card):
-    from napari_fewshot.batch.folder import apply_to_file
-
     group = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=3)
     group.create_array("0", data=np.ones((2, 40, 50), np.uint8))
     axes = [{"name": a, "type": "space"} for a in "zyx"]

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -36,6 +36,13 @@ class AlreadyThere(StorageError):
 
     def __init__(self, result: Path) -> None:
         super().__init__(f"{result} exists already: choose another name")
+
+
+class Belongs(Exception):
+    """A file is a part of a picture that is worked on under the name of another file."""
+
+    def __init__(self, source: Path, first: Path) -> None:
+        super().__init__(f"{source.name} belongs to {first.name} and is done with it")
 
 
 class Stop(Exception):
@@ -82,7 +89,10 @@ class PlaneWork:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the files: written, skipped because their result was there, failed with the reason."""
+    """What became of the files: written, skipped because their result was there, failed with the reason.
+
+    Further files of a picture in several files are in none of them.
+    """
 
     written: tuple[Path, ...] = ()
     skipped: tuple[Path, ...] = ()
@@ -136,9 +146,10 @@ def apply_to_folder(steps: list[Step], work: PlaneWork) -> Report:
         work.on_event(
             Note("", f"{len(others)} results of another model or strength are there and stay: choose another folder")
         )
+    sources = {step.source.resolve() for step in steps}
     for done, step in enumerate(steps):
         try:
-            report = _work_off(step, work, report)
+            report = _work_off(step, work, report, sources)
         except Stop:
             return replace(report, was_stopped=True)
         seconds = time.monotonic() - started
@@ -147,8 +158,10 @@ def apply_to_folder(steps: list[Step], work: PlaneWork) -> Report:
     return report
 
 
-def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
+def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path] = frozenset()) -> Path:
     """Write the result of one file and its sidecar; the result appears under its name when it is complete.
+
+    ``others`` are files that are worked on too, as `Path.resolve` gives them.
 
     Raises
     ------
@@ -158,6 +171,8 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
         The result exists, also when another run made it meanwhile.
     StorageError
         The result cannot be written.
+    Belongs
+        The picture begins in one of the others.
     Stop
         The user stopped it; nothing is left behind.
     """
@@ -168,6 +183,8 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
     started = time.monotonic()
     part = result.with_name(f".{result.name}.{os.getpid()}.part{result.suffix}")  # two runs may share a folder
     with open_picture(source) as opened:
+        if opened.begins_in is not None and opened.begins_in.resolve() in others:
+            raise Belongs(source, opened.begins_in)
         opened.picture.check_size()
         if opened.remark:
             work.on_event(Note("", f"{source.name}: {opened.remark}"))
@@ -194,15 +211,18 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
     return result
 
 
-def _work_off(step: Step, work: PlaneWork, report: Report) -> Report:
+def _work_off(step: Step, work: PlaneWork, report: Report, sources: Set[Path]) -> Report:
     if work.stopped():
         raise Stop
     if step.result.exists():
         return replace(report, skipped=(*report.skipped, step.source))
     try:
-        apply_to_file(step.source, step.result, work)
+        apply_to_file(step.source, step.result, work, sources)
     except AlreadyThere:
         return replace(report, skipped=(*report.skipped, step.source))
+    except Belongs as reason:
+        work.on_event(Note("", str(reason)))
+        return report
     except (ModelError, StorageError, Stop):
         raise  # they concern all files
     except (PictureError, ComputeError) as error:

@@ -27,6 +27,8 @@ class Opened:
         Where the centre of the first pixel lies along the axes, as ``steps``; 0 where nothing is said.
     remark : str
         What a user should know, such as of pictures beside the one that is read.
+    begins_in : Path or None
+        The file that holds the first plane, where that is another one.
     """
 
     picture: Picture
@@ -34,6 +36,7 @@ class Opened:
     unit: str = ""
     starts: dict[str, float] = field(default_factory=dict)
     remark: str = ""
+    begins_in: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def open_tiff(path: Path) -> Iterator[Opened]:
             data, axes = _samples_last(zarr.open_array(store, mode="r"), series)
             steps, unit = _pixel_size(file)
             remark = "; ".join(r for r in remarks if r)
-            yield Opened(Picture(data, known_axes(axes), path.name), steps, unit, remark=remark)
+            picture = Picture(data, known_axes(axes), path.name)
+            yield Opened(picture, steps, unit, remark=remark, begins_in=_first_file(path, series))
         finally:
             store.close()
 
@@ -118,6 +119,13 @@ def _check_files(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> No
     if missing:
         more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
         raise EOFError(f"{missing[0]}{more} of its series is missing: put all files of it in one folder")
+
+
+def _first_file(path: Path, series: tifffile.TiffPageSeries) -> Path | None:
+    """The file with the first plane of an OME-TIFF in several files; None where that is ``path``."""
+    page = series.pages[0]
+    first = path if page is None else Path(page.parent.filehandle.path)
+    return None if first.samefile(path) else first
 
 
 def _n_gaps(series: tifffile.TiffPageSeries) -> int:
