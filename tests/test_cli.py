@@ -1,6 +1,8 @@
 """The command line: files in, files out; a user's mistake is one line and exit code 2."""
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +37,15 @@ def test_predict_writes_a_result_and_its_card(files):
     assert run("predict", "em-denoise", files / "image.tif", files / "out.tif", "--device", "cpu") == 0
     assert tifffile.imread(files / "out.tif").dtype == np.uint8
     assert json.loads((files / "out.tif.json").read_text())["model"]["name"] == "em-denoise"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_the_name_of_a_result_that_is_no_utf_8_is_told_by_its_codes(files, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    result = files / os.fsdecode(b"caf\xe9.tif")
+    assert run("predict", "em-denoise", files / "image.tif", result, "--device", "cpu") == 0
+    sys.stdout.seek(0)
+    assert "caf\\udce9.tif" in sys.stdout.read() and result.exists()
 
 
 def test_fine_tune_then_apply_to_a_folder(files, disc, capsys):

@@ -276,6 +276,30 @@ def test_a_result_without_its_card_is_made_again(folder, tmp_path, work, monkeyp
     assert (tmp_path / "a.tif.json").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_file_whose_name_is_no_utf_8_has_its_result_and_card(folder, tmp_path, work, suffix):
+    name = os.fsdecode(b"caf\xe9")
+    source, result = (folder / "a.tif").rename(folder / f"{name}.tif"), tmp_path / f"{name}{suffix}"
+    apply_to_file(source, result, work)
+    assert json.loads((tmp_path / f"{result.name}.json").read_text("utf-8"))["source"] == str(source)
+    with open_picture(result) as opened:
+        assert opened.picture.shape == (80, 100)
+
+
+def test_a_result_that_cannot_be_named_leaves_no_card_and_no_table(folder, tmp_path, double_card, monkeypatch):
+    work = PlaneWork(outlined, double_card, are_objects=True)
+    tifffile.imwrite(folder / "objects.tif", np.ones((40, 40), np.uint8))
+
+    def refused(self, target):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.rename", refused)
+    with pytest.raises(StorageError, match="Input/output"):
+        apply_to_file(folder / "objects.tif", tmp_path / "out" / "objects.tif", work)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
 def test_results_of_another_model_are_not_passed_off_as_ones_own(folder, tmp_path, work):
     events = []
     apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, parameters={"device": "cuda:0"}))

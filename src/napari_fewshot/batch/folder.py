@@ -20,12 +20,12 @@ import numpy as np
 
 from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
 from napari_fewshot.batch.formats.format import Layout, Opened
-from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise, write_table
+from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise, sidecar_of, table_of, write_table
 from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ComputeError, ModelError, PictureError, StorageError
 from napari_fewshot.core.joiner import Joiner
-from napari_fewshot.core.measures import Grid
+from napari_fewshot.core.measures import Columns, Grid
 
 logger = logging.getLogger(__name__)
 PredictPlane = Callable[[np.ndarray], np.ndarray]
@@ -198,10 +198,9 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
             write(part, chain([first], planes), _layout(opened, first, work.card.factor))
             if result.exists():
                 raise AlreadyThere(result)
-            if joiner is not None:
-                write_table(result, joiner.measures.table(_grid(opened, joiner.measures.is_stack)))
-            Provenance.now(source, work.card, time.monotonic() - started, work.parameters).write_beside(result)
-            part.rename(result)  # last: a result that is there is never made again
+            table = joiner and joiner.measures.table(_grid(opened, joiner.measures.is_stack))
+            made = Provenance.now(source, work.card, time.monotonic() - started, work.parameters)
+            _put_in_place(part, result, made, table)
         except OSError as error:
             raise StorageError(
                 f"cannot write {result} ({error.strerror or error}): free some space or choose another folder"
@@ -209,6 +208,20 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
         finally:
             _remove(part)
     return result
+
+
+def _put_in_place(part: Path, result: Path, made: Provenance, table: Columns | None) -> None:
+    """Give a result its table, its card and its name: all of them, or none."""
+    try:
+        if table is not None:
+            write_table(result, table)
+        made.write_beside(result)
+        part.rename(result)  # last: a result that is there is never made again
+    except BaseException:
+        if not result.exists():
+            _remove(table_of(result))
+            _remove(sidecar_of(result))
+        raise
 
 
 def _work_off(step: Step, work: PlaneWork, report: Report, sources: Set[Path]) -> Report:
