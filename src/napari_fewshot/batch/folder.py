@@ -198,7 +198,9 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
             write(part, chain([first], planes), _layout(opened, first, work.card.factor))
             if result.exists():
                 raise AlreadyThere(result)
-            table = joiner and joiner.measures.table(_grid(opened, joiner.measures.is_stack))
+            table = None
+            if joiner is not None:
+                table = joiner.measures.table(_grid(opened, joiner.measures.is_stack))
             made = Provenance.now(source, work.card, time.monotonic() - started, work.parameters)
             _put_in_place(part, result, made, table)
         except OSError as error:
