@@ -243,6 +243,24 @@ def test_an_older_ome_zarr_and_a_bare_array_are_read(tmp_path):
     np.testing.assert_array_equal(planes_of(tmp_path / "bare.zarr")[0], STACK)
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_image_in_a_group_of_images_is_read(tmp_path, zarr_format):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
+    layout = {"bioformats2raw.layout": 3}
+    group.attrs.update(layout if zarr_format == 2 else {"ome": {"version": "0.5", **layout}})
+    axes = [{"name": a, "type": "space"} for a in "zyx"]
+    for i in range(2):
+        image = group.create_group(str(i))
+        image.create_array("0", data=STACK + np.uint16(i))
+        scales = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+        image.attrs.update(scales if zarr_format == 2 else {"ome": scales})
+    with open_picture(tmp_path / "a.zarr") as opened:
+        assert opened.remark.startswith("the first of 2 images in it is read")
+        np.testing.assert_array_equal(opened.picture.take_plane((1,)), STACK[1])
+    np.testing.assert_array_equal(planes_of(tmp_path / "a.zarr" / "1")[0], STACK + 1)
+    np.testing.assert_array_equal(planes_of(tmp_path / "a.zarr" / "1" / "0")[0], STACK + 1)
+
+
 def test_a_zarr_group_without_an_image_says_so(tmp_path):
     zarr.open_group(tmp_path / "a.zarr", mode="w")
     with pytest.raises(PictureError, match="no OME-Zarr image"):
