@@ -1,5 +1,7 @@
+import struct
 import sys
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -277,6 +279,28 @@ def test_png_of_any_mode_is_read(tmp_path, mode, axes):
 def test_a_16_bit_png_keeps_its_grey_levels(tmp_path):
     Image.fromarray(STACK[0]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(planes_of(tmp_path / "a.png")[0], STACK[0])
+
+
+def test_a_png_of_16_bit_colours_says_that_it_is_read_with_8(tmp_path):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    row = b"\0" + np.full((40, 3), 300, ">u2").tobytes()
+    header = struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 40)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    Image.fromarray(STACK[0]).save(tmp_path / "grey.png")
+    for name, remark in {"a.png": "8 of its 16 bits", "grey.png": ""}.items():
+        with open_picture(tmp_path / name) as opened:
+            assert remark in opened.remark and bool(opened.remark) == bool(remark)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_larger_than_pillow_allows_is_read_and_the_limit_stays(tmp_path, monkeypatch, suffix):
+    Image.new("L", (50, 40)).save(tmp_path / f"a{suffix}")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert planes_of(tmp_path / f"a{suffix}")[0].shape == (40, 50)
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_an_mrc_stack_is_read_lazily_with_its_pixel_size(tmp_path):
