@@ -300,6 +300,17 @@ def test_a_result_that_cannot_be_named_leaves_no_card_and_no_table(folder, tmp_p
     assert [*(tmp_path / "out").iterdir()] == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="other limits of names")
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_long_name_has_its_result_and_one_too_long_is_left_out(folder, tmp_path, work, suffix):
+    (folder / "a.tif").rename(folder / f"{'a' * 251}.tif")
+    (folder / "b.tif").rename(folder / f"{'b' * 240}.tif")
+    report = apply_to_folder(plan_folder(folder, tmp_path / "out", suffix), work)
+    assert [p.name for p in report.written] == [f"{'b' * 240}{suffix}", f"c{suffix}"]
+    assert len(report.failed) == 1 and "too long): choose a shorter name" in report.failed[0][1]
+    assert len([*(tmp_path / "out").iterdir()]) == 4
+
+
 def test_results_of_another_model_are_not_passed_off_as_ones_own(folder, tmp_path, work):
     events = []
     apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, parameters={"device": "cuda:0"}))

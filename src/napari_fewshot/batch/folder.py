@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Set
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -20,22 +18,24 @@ import numpy as np
 
 from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
 from napari_fewshot.batch.formats.format import Layout, Opened
-from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise, sidecar_of, table_of, write_table
+from napari_fewshot.batch.results import (
+    AlreadyThere,
+    NameTooLong,
+    cannot_write,
+    check_result,
+    part_of,
+    put_in_place,
+    remove,
+)
+from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise
 from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ComputeError, ModelError, PictureError, StorageError
 from napari_fewshot.core.joiner import Joiner
-from napari_fewshot.core.measures import Columns, Grid
+from napari_fewshot.core.measures import Grid
 
 logger = logging.getLogger(__name__)
 PredictPlane = Callable[[np.ndarray], np.ndarray]
-
-
-class AlreadyThere(StorageError):
-    """A result is never made twice."""
-
-    def __init__(self, result: Path) -> None:
-        super().__init__(f"{result} exists already: choose another name")
 
 
 class Belongs(Exception):
@@ -126,7 +126,7 @@ def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
         is_alone = stems.count(stem) == 1 and stem not in names
         name = stem if is_alone else path.name  # a.tif and a.png must not share a result, nor a.png and a.png.tif
         result = target / f"{name}{suffix}"
-        steps.append(Step(path, result, result.exists()))
+        steps.append(Step(path, result, os.path.exists(result)))  # also where a name is too long to be
     return steps
 
 
@@ -169,6 +169,8 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
         The file cannot be read or is too small.
     AlreadyThere
         The result exists, also when another run made it meanwhile.
+    NameTooLong
+        The disk takes no such name.
     StorageError
         The result cannot be written.
     Belongs
@@ -176,12 +178,11 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
     Stop
         The user stopped it; nothing is left behind.
     """
-    if result.exists():
-        raise AlreadyThere(result)
+    check_result(result)
     write = writable_format(result).write
     assert write is not None
     started = time.monotonic()
-    part = result.with_name(f".{result.name}.{os.getpid()}.part{result.suffix}")  # two runs may share a folder
+    part = part_of(result)
     with open_picture(source) as opened:
         if opened.begins_in is not None and opened.begins_in.resolve() in others:
             raise Belongs(source, opened.begins_in)
@@ -202,34 +203,18 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
             if joiner is not None:
                 table = joiner.measures.table(_grid(opened, joiner.measures.is_stack))
             made = Provenance.now(source, work.card, time.monotonic() - started, work.parameters)
-            _put_in_place(part, result, made, table)
+            put_in_place(part, result, made, table)
         except OSError as error:
-            raise StorageError(
-                f"cannot write {result} ({error.strerror or error}): free some space or choose another folder"
-            ) from error
+            raise cannot_write(result, error) from error
         finally:
-            _remove(part)
+            remove(part)
     return result
-
-
-def _put_in_place(part: Path, result: Path, made: Provenance, table: Columns | None) -> None:
-    """Give a result its table, its card and its name: all of them, or none."""
-    try:
-        if table is not None:
-            write_table(result, table)
-        made.write_beside(result)
-        part.rename(result)  # last: a result that is there is never made again
-    except BaseException:
-        if not result.exists():
-            _remove(table_of(result))
-            _remove(sidecar_of(result))
-        raise
 
 
 def _work_off(step: Step, work: PlaneWork, report: Report, sources: Set[Path]) -> Report:
     if work.stopped():
         raise Stop
-    if step.result.exists():
+    if os.path.exists(step.result):
         return replace(report, skipped=(*report.skipped, step.source))
     try:
         apply_to_file(step.source, step.result, work, sources)
@@ -238,6 +223,8 @@ def _work_off(step: Step, work: PlaneWork, report: Report, sources: Set[Path]) -
     except Belongs as reason:
         work.on_event(Note("", str(reason)))
         return report
+    except NameTooLong as error:
+        return _left_out(step, work, report, str(error))
     except (ModelError, StorageError, Stop):
         raise  # they concern all files
     except (PictureError, ComputeError) as error:
@@ -310,11 +297,3 @@ def _grid(opened: Opened, is_stack: bool) -> Grid:
 
 def _stem(path: Path) -> str:
     return path.name[: -len(path.suffix)].removesuffix(".ome")
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # a name that is too long, or whose folder is none
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
