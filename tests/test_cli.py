@@ -1,19 +1,23 @@
 """The command line: files in, files out; a user's mistake is one line and exit code 2."""
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_fewshot import cli, demo
-from napari_fewshot.cli_files import list_pictures, pair_painted, read_labels, read_whole
+from napari_fewshot.cli_files import list_pictures, open_pictures, pair_painted, read_labels, read_whole
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.simulate import simulate_strokes
 
@@ -35,6 +39,45 @@ def test_predict_writes_a_result_and_its_card(files):
     assert run("predict", "em-denoise", files / "image.tif", files / "out.tif", "--device", "cpu") == 0
     assert tifffile.imread(files / "out.tif").dtype == np.uint8
     assert json.loads((files / "out.tif.json").read_text())["model"]["name"] == "em-denoise"
+
+
+def damaged_stack(path):
+    """A compressed TIFF stack whose second plane cannot be decoded."""
+    tifffile.imwrite(path, np.ones((3, 64, 64), np.uint8), compression="zlib", photometric="minisblack")
+    with tifffile.TiffFile(path) as file:
+        start, size = file.pages[1].dataoffsets[0], file.pages[1].databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[start : start + size] = b"\xff" * size
+    path.write_bytes(content)
+
+
+def test_a_damaged_file_is_named_wherever_its_planes_are_read(tmp_path):
+    path = tmp_path / "torn.tif"
+    damaged_stack(path)
+    message = r"cannot read .*torn\.tif"
+    with pytest.raises(PictureError, match=message):
+        read_whole(path)
+    for kept_open in (0, 1):
+        with ExitStack() as files:
+            (picture,) = open_pictures([path], files, print, kept_open)
+            np.testing.assert_array_equal(picture.take_plane((0,)), 1)
+            with pytest.raises(PictureError, match=message):
+                picture.take_plane((1,))
+
+
+def test_a_picture_without_a_plane_is_refused(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=(0, 64, 64), chunks=(1, 64, 64), dtype="u1")
+    with pytest.raises(PictureError, match=r"a\.zarr has no plane"):
+        read_whole(tmp_path / "a.zarr")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_the_name_of_a_result_that_is_no_utf_8_is_told_by_its_codes(files, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    result = files / os.fsdecode(b"caf\xe9.tif")
+    assert run("predict", "em-denoise", files / "image.tif", result, "--device", "cpu") == 0
+    sys.stdout.seek(0)
+    assert "caf\\udce9.tif" in sys.stdout.read() and result.exists()
 
 
 def test_fine_tune_then_apply_to_a_folder(files, disc, capsys):

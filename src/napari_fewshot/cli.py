@@ -13,7 +13,7 @@ from cyclopts import App
 
 from napari_fewshot.cli_files import Files, list_pictures, pair_painted, read_labels, read_whole
 from napari_fewshot.cli_pretrain import pretrain
-from napari_fewshot.cli_speech import describe, show, show_note
+from napari_fewshot.cli_speech import describe, say, show, show_note
 from napari_fewshot.cli_stop import stoppable
 from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError, StorageError
 from napari_fewshot.core.objects import SPLIT
@@ -94,7 +94,7 @@ def predict(
         with open_picture(source):  # names a wrong file before the model is loaded
             pass
         apply_to_file(source, result, _plane_work(model, strength, first, objects_of, split, device))
-        print(result)
+        say(result)
         return
     steps = plan_folder(source, result, suffix)
     report = apply_to_folder(steps, _plane_work(model, strength, first, objects_of, split, device))
@@ -170,7 +170,7 @@ def list_models() -> None:
     for card in api.models():
         describe(card)
     for name, reason in Shelf().faults().items():
-        print(f"{name}: cannot be read: {reason}")
+        say(f"{name}: cannot be read: {reason}")
 
 
 @models_app.command(name="export")
@@ -186,7 +186,7 @@ def export_model(name: str, target: Path) -> None:
     """
     from napari_fewshot.core.shelf import Shelf
 
-    print(Shelf().export(name, target))
+    say(Shelf().export(name, target))
 
 
 @models_app.command(name="import")
@@ -272,7 +272,7 @@ def demo(*, out: Path = Path("fewshot-demo"), headless: bool = False, seed: int 
 
     reason = "asked for with --headless" if headless else demonstration.why_headless()
     if reason:
-        print(f"no viewer ({reason}): doing the same job headless, into {out}/")
+        say(f"no viewer ({reason}): doing the same job headless, into {out}/")
         demonstration.run_headless(out, seed)
     else:
         demonstration.open_viewer()

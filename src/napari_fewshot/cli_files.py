@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
 
-from napari_fewshot.core.errors import PictureError, StrokesError
+from napari_fewshot.core.errors import FewshotError, PictureError, StrokesError
 from napari_fewshot.core.picture import Picture
 
 Files = Annotated[list[Path], Parameter(consume_multiple=True)]
@@ -67,7 +68,7 @@ def read_whole(path: Path) -> np.ndarray:
     from napari_fewshot.batch.formats import open_picture
 
     with open_picture(path) as opened:
-        return _all_planes(opened.picture)
+        return _all_planes(opened.picture, path)
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -83,7 +84,7 @@ def read_labels(path: Path) -> np.ndarray:
     with open_picture(path, as_labels=True) as opened:
         if opened.picture.is_rgb:
             raise StrokesError(f"{path}: the strokes are a colour picture: save class numbers (one channel)")
-        return _all_planes(opened.picture)
+        return _all_planes(opened.picture, path)
 
 
 def open_pictures(
@@ -99,7 +100,8 @@ def open_pictures(
     for path in paths:
         try:
             if len(pictures) < kept_open:
-                pictures.append(files.enter_context(open_picture(path)).picture)
+                picture = files.enter_context(open_picture(path)).picture
+                pictures.append(replace(picture, data=KeptOpen(path, picture.data)))
             else:
                 with open_picture(path) as opened:
                     picture = opened.picture
@@ -108,6 +110,17 @@ def open_pictures(
         except PictureError as error:
             note(f"left out: {error}")
     return pictures
+
+
+class KeptOpen:
+    """The array of a picture file that stays open."""
+
+    def __init__(self, path: Path, data: Any) -> None:
+        self.path, self.data, self.shape, self.dtype = path, data, data.shape, data.dtype
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        with _named(self.path):
+            return np.asarray(self.data[where])
 
 
 class Reopened:
@@ -119,13 +132,29 @@ class Reopened:
     def __getitem__(self, where: Any) -> np.ndarray:
         from napari_fewshot.batch.formats import open_picture
 
-        with open_picture(self.path) as opened:
+        with _named(self.path), open_picture(self.path) as opened:
             return np.asarray(opened.picture.data[where])
 
 
-def _all_planes(picture: Picture) -> np.ndarray:
-    planes = [picture.take_plane(index) for index in picture.plane_indices()]
+def _all_planes(picture: Picture, path: Path) -> np.ndarray:
+    if not picture.n_planes:
+        raise PictureError(f"{path} has no plane (one of its axes is empty): choose another file")
+    with _named(path):
+        planes = [picture.take_plane(index) for index in picture.plane_indices()]
     return np.stack(planes).reshape(picture.shape)  # (n, Y, X) -> (..., Y, X)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let whatever goes wrong with reading a damaged file name it."""
+    from napari_fewshot.batch.formats import unreadable
+
+    try:
+        yield
+    except FewshotError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
 
 
 def _stem(path: Path) -> str:

@@ -8,6 +8,12 @@ from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
 
 
+def say(text: object) -> None:
+    """Print to standard output; what it cannot spell, as in a name that is no UTF-8, comes as its code."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(str(text).encode(encoding, "backslashreplace").decode(encoding))
+
+
 def show(event: Event) -> None:
     if isinstance(event, Note):
         print(f"\n{event.message}", file=sys.stderr)
@@ -29,4 +35,4 @@ def show_note(event: Event) -> None:
 def describe(card: ModelCard) -> None:
     scores = ", ".join(f"{k} {v:.3g}" for k, v in card.scores.items())
     parent = f"from {card.parent}" if card.parent else "pretrained"
-    print(f"{card.name}\t{card.task}\t{card.id}\t{parent}\t{card.created}\t{scores}".rstrip())
+    say(f"{card.name}\t{card.task}\t{card.id}\t{parent}\t{card.created}\t{scores}".rstrip())

@@ -276,6 +276,41 @@ def test_a_result_without_its_card_is_made_again(folder, tmp_path, work, monkeyp
     assert (tmp_path / "a.tif.json").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_file_whose_name_is_no_utf_8_has_its_result_and_card(folder, tmp_path, work, suffix):
+    name = os.fsdecode(b"caf\xe9")
+    source, result = (folder / "a.tif").rename(folder / f"{name}.tif"), tmp_path / f"{name}{suffix}"
+    apply_to_file(source, result, work)
+    assert json.loads((tmp_path / f"{result.name}.json").read_text("utf-8"))["source"] == str(source)
+    with open_picture(result) as opened:
+        assert opened.picture.shape == (80, 100)
+
+
+def test_a_result_that_cannot_be_named_leaves_no_card_and_no_table(folder, tmp_path, double_card, monkeypatch):
+    work = PlaneWork(outlined, double_card, are_objects=True)
+    tifffile.imwrite(folder / "objects.tif", np.ones((40, 40), np.uint8))
+
+    def refused(self, target):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.rename", refused)
+    with pytest.raises(StorageError, match="Input/output"):
+        apply_to_file(folder / "objects.tif", tmp_path / "out" / "objects.tif", work)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other limits of names")
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_long_name_has_its_result_and_one_too_long_is_left_out(folder, tmp_path, work, suffix):
+    (folder / "a.tif").rename(folder / f"{'a' * 251}.tif")
+    (folder / "b.tif").rename(folder / f"{'b' * 240}.tif")
+    report = apply_to_folder(plan_folder(folder, tmp_path / "out", suffix), work)
+    assert [p.name for p in report.written] == [f"{'b' * 240}{suffix}", f"c{suffix}"]
+    assert len(report.failed) == 1 and "too long): choose a shorter name" in report.failed[0][1]
+    assert len([*(tmp_path / "out").iterdir()]) == 4
+
+
 def test_results_of_another_model_are_not_passed_off_as_ones_own(folder, tmp_path, work):
     events = []
     apply_to_folder(plan_folder(folder, tmp_path / "out"), replace(work, parameters={"device": "cuda:0"}))

@@ -1,5 +1,7 @@
+import struct
 import sys
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_fewshot.batch.folder import PlaneWork, apply_to_folder, plan_folder
+from napari_fewshot.batch.folder import PlaneWork, apply_to_file, apply_to_folder, plan_folder
 from napari_fewshot.batch.formats import FORMATS, format_of, open_picture, writable_format
 from napari_fewshot.batch.formats.format import Layout, known_axes
 from napari_fewshot.batch.formats.units import LONG_NAMES
@@ -153,12 +155,71 @@ def test_an_ome_tiff_of_two_files_is_read_unless_one_is_truncated(tmp_path, comp
         planes_of(first)
 
 
+def write_two_files(folder):
+    """Plane 0 and plane 1 of ``STACK`` as an OME-TIFF of two files."""
+    paths = folder / "a.ome.tif", folder / "b.ome.tif"
+    for path, plane in zip(paths, STACK, strict=False):
+        tifffile.imwrite(path, plane, description=two_file_ome(path.name, [p.name for p in paths]), metadata=None)
+    return paths
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_ome_tiff_without_one_of_its_files_is_refused_by_the_name_of_that_file(tmp_path, kept):
+    paths = write_two_files(tmp_path)
+    paths[1 - kept].unlink()
+    with pytest.raises(PictureError, match=f"{paths[1 - kept].name} of its series is missing"):
+        planes_of(paths[kept])
+
+
+def test_a_picture_in_several_files_is_worked_off_once_in_its_folder(tmp_path, double_card):
+    (tmp_path / "in").mkdir()
+    second = write_two_files(tmp_path / "in")[1]
+    notes = []
+    work = PlaneWork(lambda p: p, double_card, on_event=notes.append)
+    report = apply_to_folder(plan_folder(tmp_path / "in", tmp_path / "out"), work)
+    assert [p.name for p in report.written] == ["a.tif"] and report.failed == ()
+    assert "b.ome.tif belongs to a.ome.tif and is done with it" in [getattr(n, "message", "") for n in notes]
+    np.testing.assert_array_equal(planes_of(tmp_path / "out" / "a.tif")[0], STACK[:2])
+    apply_to_file(second, tmp_path / "alone.tif", work)
+    np.testing.assert_array_equal(planes_of(tmp_path / "alone.tif")[0], STACK[:2])
+
+
+def test_planes_that_an_ome_tiff_never_had_are_remarked(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK[0], description=two_file_ome(path.name, [path.name]), metadata=None)
+    with open_picture(path) as opened:
+        assert opened.remark == "1 of its 2 planes were never written and are read as zeros"
+
+
 def test_a_tiff_of_grey_with_alpha_is_read_as_grey(tmp_path):
     data = np.stack([STACK[0], np.full_like(STACK[0], 65535)], -1)
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack", planarconfig="contig", extrasamples=[2])
     found, axes, _, _ = planes_of(tmp_path / "a.tif")
     assert axes == "YXS"
     np.testing.assert_array_equal(found, STACK[0])
+
+
+@pytest.mark.parametrize("leading", [(), (4,)])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "rowsperstrip": 8}, {"ome": True}])
+def test_a_colour_tiff_is_read_as_colour_also_where_its_planes_lie_apart(tmp_path, leading, options):
+    data = np.random.default_rng(0).integers(0, 255, (*leading, 40, 50, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "whole.tif", data, photometric="rgb", planarconfig="contig", **options)
+    apart = np.moveaxis(data, -1, -3)
+    tifffile.imwrite(tmp_path / "apart.tif", apart, photometric="rgb", planarconfig="separate", **options)
+    whole, axes, _, _ = planes_of(tmp_path / "whole.tif")
+    found, found_axes, _, _ = planes_of(tmp_path / "apart.tif")
+    assert found_axes == axes and axes.endswith("YXS")
+    np.testing.assert_array_equal(found, whole)
+    with open_picture(tmp_path / "apart.tif") as opened:
+        assert not isinstance(opened.picture.data, np.ndarray)
+
+
+def test_samples_that_are_no_colours_are_channels(tmp_path):
+    data = np.concatenate([STACK, STACK])[:5]
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack", planarconfig="separate")
+    found, axes, _, _ = planes_of(tmp_path / "a.tif")
+    assert axes == "CYX"
+    np.testing.assert_array_equal(found, data)
 
 
 def test_the_finest_level_of_a_pyramid_is_read(tmp_path):
@@ -184,6 +245,24 @@ def test_an_older_ome_zarr_and_a_bare_array_are_read(tmp_path):
     np.testing.assert_array_equal(planes_of(tmp_path / "bare.zarr")[0], STACK)
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_image_in_a_group_of_images_is_read(tmp_path, zarr_format):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
+    layout = {"bioformats2raw.layout": 3}
+    group.attrs.update(layout if zarr_format == 2 else {"ome": {"version": "0.5", **layout}})
+    axes = [{"name": a, "type": "space"} for a in "zyx"]
+    for i in range(2):
+        image = group.create_group(str(i))
+        image.create_array("0", data=STACK + np.uint16(i))
+        scales = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+        image.attrs.update(scales if zarr_format == 2 else {"ome": scales})
+    with open_picture(tmp_path / "a.zarr") as opened:
+        assert opened.remark.startswith("the first of 2 images in it is read")
+        np.testing.assert_array_equal(opened.picture.take_plane((1,)), STACK[1])
+    np.testing.assert_array_equal(planes_of(tmp_path / "a.zarr" / "1")[0], STACK + 1)
+    np.testing.assert_array_equal(planes_of(tmp_path / "a.zarr" / "1" / "0")[0], STACK + 1)
+
+
 def test_a_zarr_group_without_an_image_says_so(tmp_path):
     zarr.open_group(tmp_path / "a.zarr", mode="w")
     with pytest.raises(PictureError, match="no OME-Zarr image"):
@@ -202,6 +281,28 @@ def test_a_16_bit_png_keeps_its_grey_levels(tmp_path):
     np.testing.assert_array_equal(planes_of(tmp_path / "a.png")[0], STACK[0])
 
 
+def test_a_png_of_16_bit_colours_says_that_it_is_read_with_8(tmp_path):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    row = b"\0" + np.full((40, 3), 300, ">u2").tobytes()
+    header = struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 40)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    Image.fromarray(STACK[0]).save(tmp_path / "grey.png")
+    for name, remark in {"a.png": "8 of its 16 bits", "grey.png": ""}.items():
+        with open_picture(tmp_path / name) as opened:
+            assert remark in opened.remark and bool(opened.remark) == bool(remark)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_larger_than_pillow_allows_is_read_and_the_limit_stays(tmp_path, monkeypatch, suffix):
+    Image.new("L", (50, 40)).save(tmp_path / f"a{suffix}")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert planes_of(tmp_path / f"a{suffix}")[0].shape == (40, 50)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
 def test_an_mrc_stack_is_read_lazily_with_its_pixel_size(tmp_path):
     pytest.importorskip("rsciio")
     write_mrc(tmp_path / "a.mrc", STACK, angstrom=2.5)
@@ -215,8 +316,6 @@ def test_an_mrc_stack_is_read_lazily_with_its_pixel_size(tmp_path):
 
 
 def test_an_ome_zarr_keeps_its_place_and_voxels_without_a_unit_their_shape(tmp_path, double_card):
-    from napari_fewshot.batch.folder import apply_to_file
-
     group = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=3)
     group.create_array("0", data=np.ones((2, 40, 50), np.uint8))
     axes = [{"name": a, "type": "space"} for a in "zyx"]
@@ -240,6 +339,33 @@ def test_the_sections_of_an_mrc_volume_have_their_distance(tmp_path):
     (tmp_path / "volume.mrc").write_bytes(header.tobytes() + np.ones((8, 30, 20), "<f4").tobytes())
     with open_picture(tmp_path / "volume.mrc") as opened:
         assert opened.unit == "nm" and opened.steps == pytest.approx({"Z": 1.0, "Y": 0.5, "X": 0.5})
+
+
+IMOD = 1146047817
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "imod", "dtype"),
+    [
+        (-100, 100, (0, 0), "int8"),
+        (0, 0, (IMOD, 1), "int8"),
+        (0, 255, (0, 0), "uint8"),
+        (-1, -2, (0, 0), "uint8"),  # said to be unknown
+        (-100, 100, (IMOD, 0), "uint8"),
+    ],
+)
+def test_the_bytes_of_an_mrc_file_have_the_sign_its_header_says(tmp_path, least, most, imod, dtype):
+    pytest.importorskip("rsciio")
+    values = np.linspace(-100, 100, 32 * 40).astype(np.int8)
+    header = np.zeros(256, "<i4")
+    header[:3], header[7:10], header[16:19], header[38:40] = (40, 32, 1), (40, 32, 1), (1, 2, 3), imod
+    header.view("<f4")[19:21] = least, most
+    header.view("S4")[52] = b"MAP "
+    header.view("u1")[212:214] = 0x44
+    (tmp_path / "a.mrc").write_bytes(header.tobytes() + values.tobytes())
+    found = planes_of(tmp_path / "a.mrc")[0]
+    np.testing.assert_array_equal(found.ravel(), values.view(dtype))
+    assert found.dtype == dtype
 
 
 def test_a_spectrum_image_is_passed_over_for_the_image_beside_it(tmp_path, monkeypatch):
@@ -307,7 +433,7 @@ def test_missing_files_and_unknown_formats_are_named(tmp_path):
 
 
 def test_unknown_axes_take_the_next_free_letter():
-    assert [known_axes(a) for a in ("IYX", "QQYX", "SYX", "YXS", "tcyx")] == ["ZYX", "ZTYX", "ZYX", "YXS", "TCYX"]
+    assert [known_axes(a) for a in ("IYX", "QQYX", "SYX", "YXS", "tcyx")] == ["ZYX", "ZTYX", "CYX", "YXS", "TCYX"]
     assert format_of(__import__("pathlib").Path("A.TIF")) is FORMATS[0]
 
 

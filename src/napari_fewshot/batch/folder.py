@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +18,16 @@ import numpy as np
 
 from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
 from napari_fewshot.batch.formats.format import Layout, Opened
-from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise, write_table
+from napari_fewshot.batch.results import (
+    AlreadyThere,
+    NameTooLong,
+    cannot_write,
+    check_result,
+    part_of,
+    put_in_place,
+    remove,
+)
+from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise
 from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ComputeError, ModelError, PictureError, StorageError
@@ -31,11 +38,11 @@ logger = logging.getLogger(__name__)
 PredictPlane = Callable[[np.ndarray], np.ndarray]
 
 
-class AlreadyThere(StorageError):
-    """A result is never made twice."""
+class Belongs(Exception):
+    """A file is a part of a picture that is worked on under the name of another file."""
 
-    def __init__(self, result: Path) -> None:
-        super().__init__(f"{result} exists already: choose another name")
+    def __init__(self, source: Path, first: Path) -> None:
+        super().__init__(f"{source.name} belongs to {first.name} and is done with it")
 
 
 class Stop(Exception):
@@ -82,7 +89,10 @@ class PlaneWork:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the files: written, skipped because their result was there, failed with the reason."""
+    """What became of the files: written, skipped because their result was there, failed with the reason.
+
+    Further files of a picture in several files are in none of them.
+    """
 
     written: tuple[Path, ...] = ()
     skipped: tuple[Path, ...] = ()
@@ -116,7 +126,7 @@ def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
         is_alone = stems.count(stem) == 1 and stem not in names
         name = stem if is_alone else path.name  # a.tif and a.png must not share a result, nor a.png and a.png.tif
         result = target / f"{name}{suffix}"
-        steps.append(Step(path, result, result.exists()))
+        steps.append(Step(path, result, os.path.exists(result)))  # also where a name is too long to be
     return steps
 
 
@@ -136,9 +146,10 @@ def apply_to_folder(steps: list[Step], work: PlaneWork) -> Report:
         work.on_event(
             Note("", f"{len(others)} results of another model or strength are there and stay: choose another folder")
         )
+    sources = {step.source.resolve() for step in steps}
     for done, step in enumerate(steps):
         try:
-            report = _work_off(step, work, report)
+            report = _work_off(step, work, report, sources)
         except Stop:
             return replace(report, was_stopped=True)
         seconds = time.monotonic() - started
@@ -147,8 +158,10 @@ def apply_to_folder(steps: list[Step], work: PlaneWork) -> Report:
     return report
 
 
-def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
+def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path] = frozenset()) -> Path:
     """Write the result of one file and its sidecar; the result appears under its name when it is complete.
+
+    ``others`` are files that are worked on too, as `Path.resolve` gives them.
 
     Raises
     ------
@@ -156,18 +169,23 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
         The file cannot be read or is too small.
     AlreadyThere
         The result exists, also when another run made it meanwhile.
+    NameTooLong
+        The disk takes no such name.
     StorageError
         The result cannot be written.
+    Belongs
+        The picture begins in one of the others.
     Stop
         The user stopped it; nothing is left behind.
     """
-    if result.exists():
-        raise AlreadyThere(result)
+    check_result(result)
     write = writable_format(result).write
     assert write is not None
     started = time.monotonic()
-    part = result.with_name(f".{result.name}.{os.getpid()}.part{result.suffix}")  # two runs may share a folder
+    part = part_of(result)
     with open_picture(source) as opened:
+        if opened.begins_in is not None and opened.begins_in.resolve() in others:
+            raise Belongs(source, opened.begins_in)
         opened.picture.check_size()
         if opened.remark:
             work.on_event(Note("", f"{source.name}: {opened.remark}"))
@@ -181,28 +199,32 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork) -> Path:
             write(part, chain([first], planes), _layout(opened, first, work.card.factor))
             if result.exists():
                 raise AlreadyThere(result)
+            table = None
             if joiner is not None:
-                write_table(result, joiner.measures.table(_grid(opened, joiner.measures.is_stack)))
-            Provenance.now(source, work.card, time.monotonic() - started, work.parameters).write_beside(result)
-            part.rename(result)  # last: a result that is there is never made again
+                table = joiner.measures.table(_grid(opened, joiner.measures.is_stack))
+            made = Provenance.now(source, work.card, time.monotonic() - started, work.parameters)
+            put_in_place(part, result, made, table)
         except OSError as error:
-            raise StorageError(
-                f"cannot write {result} ({error.strerror or error}): free some space or choose another folder"
-            ) from error
+            raise cannot_write(result, error) from error
         finally:
-            _remove(part)
+            remove(part)
     return result
 
 
-def _work_off(step: Step, work: PlaneWork, report: Report) -> Report:
+def _work_off(step: Step, work: PlaneWork, report: Report, sources: Set[Path]) -> Report:
     if work.stopped():
         raise Stop
-    if step.result.exists():
+    if os.path.exists(step.result):
         return replace(report, skipped=(*report.skipped, step.source))
     try:
-        apply_to_file(step.source, step.result, work)
+        apply_to_file(step.source, step.result, work, sources)
     except AlreadyThere:
         return replace(report, skipped=(*report.skipped, step.source))
+    except Belongs as reason:
+        work.on_event(Note("", str(reason)))
+        return report
+    except NameTooLong as error:
+        return _left_out(step, work, report, str(error))
     except (ModelError, StorageError, Stop):
         raise  # they concern all files
     except (PictureError, ComputeError) as error:
@@ -275,11 +297,3 @@ def _grid(opened: Opened, is_stack: bool) -> Grid:
 
 def _stem(path: Path) -> str:
     return path.name[: -len(path.suffix)].removesuffix(".ome")
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # a name that is too long, or whose folder is none
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -37,13 +37,14 @@ class Provenance:
     def write_beside(self, result: Path) -> Path:
         """Write ``<result>.json``."""
         path = sidecar_of(result)
-        path.write_text(json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n"
+        path.write_text(text, "utf-8", errors="backslashreplace")  # bytes of a name that are no UTF-8, as JSON escapes
         return path
 
 
 def write_table(result: Path, columns: Columns) -> Path:
     """Write ``<result>.csv``, one row an object."""
-    path = result.with_name(result.name + ".csv")
+    path = table_of(result)
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(columns)
@@ -63,6 +64,10 @@ def is_made_otherwise(result: Path, card: ModelCard, parameters: dict[str, Any])
 
 def sidecar_of(result: Path) -> Path:
     return result.with_name(result.name + ".json")
+
+
+def table_of(result: Path) -> Path:
+    return result.with_name(result.name + ".csv")
 
 
 def installed_versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,11 +15,14 @@ from napari_fewshot.batch.formats.tiff import TIFF
 from napari_fewshot.core.errors import FewshotError, PictureError, StorageError
 
 FORMATS: tuple[Format, ...] = (TIFF, OME_ZARR, EM, RASTER)
+ZARR_NODES = ("zarr.json", ".zgroup", ".zarray")
 
 
 def format_of(path: Path) -> Format | None:
-    """The format of a file by its suffix; None when there is none for it."""
-    return next((f for f in FORMATS if path.suffix.lower() in f.suffixes), None)
+    """The format of a file by its suffix, or of a group inside an OME-Zarr; None when there is none for it."""
+    found = next((f for f in FORMATS if path.suffix.lower() in f.suffixes), None)
+    is_group = found is None and any(os.path.exists(path / name) for name in ZARR_NODES)
+    return OME_ZARR if is_group else found
 
 
 def writable_format(path: Path) -> Format:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -27,6 +28,7 @@ READERS = {
 }
 LEADING = {0: "", 1: "Z", 2: "TZ", 3: "TCZ"}
 ENERGIES = {"eV", "keV"}
+IMOD_STAMP = 1146047817  # IMOD's files say in bit 0 of the flags after it whether bytes are signed
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def open_em(path: Path) -> Iterator[Opened]:
     if not signals:
         raise PictureError(f"{path} holds no image (spectra are none): choose another file")
     signal = max(signals, key=lambda s: s["data"].size)
-    data = signal["data"]
+    data = signal["data"].view(np.int8) if _is_signed(signal) else signal["data"]
     axes = known_axes(LEADING.get(data.ndim - 2, "?" * (data.ndim - 2)) + "YX")
     steps, unit = _pixel_size(_with_depth(signal), axes)
     yield Opened(Picture(data, axes, path.name), steps, unit)
@@ -55,10 +57,26 @@ def _is_image(signal: dict[str, Any]) -> bool:
     return not is_spectral  # a spectrum per pixel, as of EELS and EDS, is no stack of images
 
 
+def _is_signed(signal: dict[str, Any]) -> bool:
+    """Whether the bytes of an MRC file are signed, as MRC2014 has them; rosettasciio takes them all for unsigned."""
+    header = _mrc_header(signal)
+    if signal["data"].dtype != np.uint8 or int(header.get("MODE", -1)) != 0:
+        return False
+    flags = bytes.fromhex(header.get("EXTRA2", ""))[20:28]
+    if len(flags) == 8 and struct.unpack("<i", flags[:4])[0] == IMOD_STAMP:
+        return bool(flags[4] & 1)
+    return bool(-128 <= header.get("AMIN", 0) < 0 and header["AMIN"] <= header.get("AMAX", 0) <= 127)
+
+
+def _mrc_header(signal: dict[str, Any]) -> dict[str, Any]:
+    header: dict[str, Any] = signal.get("original_metadata", {}).get("std_header", {})
+    return header
+
+
 def _with_depth(signal: dict[str, Any]) -> list[dict[str, Any]]:
     """The axes of a signal; the header of an MRC volume tells the distance of its sections, which rosettasciio leaves out."""
     axes: list[dict[str, Any]] = signal["axes"]
-    header = signal.get("original_metadata", {}).get("std_header", {})
+    header = _mrc_header(signal)
     length, n = (float(np.ravel(header.get(key, 0))[0]) for key in ("Zlen", "MZ"))
     if len(axes) != 3 or axes[0].get("units") or length <= 0 or n <= 0:
         return axes

@@ -27,6 +27,8 @@ class Opened:
         Where the centre of the first pixel lies along the axes, as ``steps``; 0 where nothing is said.
     remark : str
         What a user should know, such as of pictures beside the one that is read.
+    begins_in : Path or None
+        The file that holds the first plane, where that is another one.
     """
 
     picture: Picture
@@ -34,6 +36,7 @@ class Opened:
     unit: str = ""
     starts: dict[str, float] = field(default_factory=dict)
     remark: str = ""
+    begins_in: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,10 @@ class Format:
 
 
 def known_axes(axes: str) -> str:
-    """Axes of a file in the letters of a `Picture`: what is not T, C, Z, Y, X or trailing S takes the next free of Z, T, C."""
+    """Axes of a file in the letters of a `Picture`: leading S is C, other unknown ones the next free of Z, T, C."""
     letters = list(axes.upper())
     for i, letter in enumerate(letters):
         if letter not in "TCZYX" and not (letter == "S" and i == len(letters) - 1):
-            letters[i] = next((free for free in "ZTC" if free not in letters), letter)
+            wanted = "CZT" if letter == "S" else "ZTC"
+            letters[i] = next((free for free in wanted if free not in letters), letter)
     return "".join(letters)

@@ -19,12 +19,13 @@ from napari_fewshot.core.picture import Picture, picture_of
 ORDER = "TCZYX"  # the order of axes that OME-Zarr asks for
 KINDS = {"T": "time", "C": "channel"}
 CHUNK_PX = 1024
+LAYOUT = "bioformats2raw.layout"
 
 
 @contextmanager
 def open_zarr(path: Path) -> Iterator[Opened]:
-    """Open level 0 of an OME-Zarr image (0.4 or 0.5), or a bare zarr array."""
-    node = zarr.open(path, mode="r")
+    """Open level 0 of an OME-Zarr image (0.4 or 0.5), the first where there are several, or a bare zarr array."""
+    node, remark = _first_image(zarr.open(path, mode="r"))
     if isinstance(node, zarr.Array):
         yield Opened(picture_of(node, path.name))
         return
@@ -43,7 +44,7 @@ def open_zarr(path: Path) -> Iterator[Opened]:
         (steps, unit), (starts, _) = common_steps(steps, units), common_steps(starts, units)
     else:
         unit = ""  # sizes without a unit still tell how much longer a voxel is than wide
-    yield Opened(Picture(data, axes, path.name), steps, unit, starts)
+    yield Opened(Picture(data, axes, path.name), steps, unit, starts, remark)
 
 
 def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None:
@@ -59,6 +60,16 @@ def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
     for index, plane in zip(np.ndindex(*layout.shape[:-2]), planes, strict=True):
         array[tuple(index[i] for i in place[:-2])] = plane
     group.attrs["ome"] = _metadata(axes, layout, path)
+
+
+def _first_image(node: zarr.Array | zarr.Group) -> tuple[zarr.Array | zarr.Group, str]:
+    """The image ``0`` of a group of images as bioformats2raw lays them out, with a remark on the others; else the node."""
+    attributes: dict[str, Any] = dict(node.attrs)
+    if isinstance(node, zarr.Array) or LAYOUT not in attributes.get("ome", attributes):
+        return node, ""
+    n_images = sum(name.isdecimal() for name in node.group_keys())
+    remark = f"the first of {n_images} images in it is read; the others are opened as its folders 1, 2 and so on"
+    return node["0"], remark if n_images > 1 else ""
 
 
 def _place(described: list[dict[str, Any]], n_axes: int) -> tuple[list[float], list[float]]:

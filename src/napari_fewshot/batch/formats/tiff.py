@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import dask.array
 import numpy as np
 import tifffile
 import zarr
@@ -20,6 +21,7 @@ from napari_fewshot.core.picture import Picture
 
 CLASSIC_LIMIT_BYTES = 2**32 - 2**25
 TAG_LIMIT = 2**32  # of the numerator of a resolution: pixels below 2.4 pm have theirs in OME-XML alone
+COLOURS = {tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR}
 OME_DTYPES = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"}
 
 
@@ -29,15 +31,14 @@ def open_tiff(path: Path) -> Iterator[Opened]:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         _check_complete(file, series)
+        remarks = [_on_gaps(series), _on_others(file)]
         store = series.aszarr(level=0)
         try:
-            data = zarr.open_array(store, mode="r")
+            data, axes = _samples_last(zarr.open_array(store, mode="r"), series)
             steps, unit = _pixel_size(file)
-            n_others = sum(s.size >= series.size / 4 for s in file.series[1:])  # thumbnails are smaller
-            remark = (
-                f"the first of {1 + n_others} pictures in the file is read; save the others apart" if n_others else ""
-            )
-            yield Opened(Picture(data, known_axes(series.axes), path.name), steps, unit, remark=remark)
+            remark = "; ".join(r for r in remarks if r)
+            picture = Picture(data, known_axes(axes), path.name)
+            yield Opened(picture, steps, unit, remark=remark, begins_in=_first_file(path, series))
         finally:
             store.close()
 
@@ -75,6 +76,16 @@ def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
         )
 
 
+def _samples_last(data: zarr.Array, series: tifffile.TiffPageSeries) -> tuple[Any, str]:
+    """The array with the planes of a colour, where they lie apart in the file, as its last axis; still lazy."""
+    axes = series.axes
+    if "S" not in axes[:-1] or series.keyframe.photometric not in COLOURS:
+        return data, axes
+    place = axes.index("S")
+    by_plane = dask.array.from_array(data, chunks=(*(1,) * (data.ndim - 2), "auto", "auto"))
+    return dask.array.moveaxis(by_plane, place, -1), axes[:place] + axes[place + 1 :] + "S"
+
+
 def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
     """Raise EOFError for a truncated file: tifffile would show fewer planes, or zeros, without a word.
 
@@ -88,6 +99,7 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) ->
     if series.dataoffset is not None:
         is_cut = series.dataoffset + series.nbytes > source.size
     else:
+        _check_files(file, series)
         parts = (p for p in series.pages if p is not None)
         is_cut = any(
             offset + n_bytes > part.parent.filehandle.size
@@ -96,6 +108,38 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) ->
         )
     if next_page or is_cut:
         raise EOFError("the file is truncated")
+
+
+def _check_files(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise EOFError where another file of an OME-TIFF is not there: tifffile would show zeros for its planes."""
+    if not file.ome_metadata or not _n_gaps(series):
+        return
+    named = (e.get("FileName") for e in ElementTree.fromstring(file.ome_metadata).iter() if e.tag.endswith("}UUID"))
+    missing = sorted({n for n in named if n and not Path(file.filehandle.dirname, n).exists()})
+    if missing:
+        more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
+        raise EOFError(f"{missing[0]}{more} of its series is missing: put all files of it in one folder")
+
+
+def _first_file(path: Path, series: tifffile.TiffPageSeries) -> Path | None:
+    """The file with the first plane of an OME-TIFF in several files; None where that is ``path``."""
+    page = series.pages[0]
+    first = path if page is None else Path(page.parent.filehandle.path)
+    return None if first.samefile(path) else first
+
+
+def _n_gaps(series: tifffile.TiffPageSeries) -> int:
+    return sum(page is None for page in series.pages)
+
+
+def _on_gaps(series: tifffile.TiffPageSeries) -> str:
+    n_gaps = 0 if series.dataoffset is not None else _n_gaps(series)
+    return f"{n_gaps} of its {len(series.pages)} planes were never written and are read as zeros" if n_gaps else ""
+
+
+def _on_others(file: tifffile.TiffFile) -> str:
+    n_others = sum(s.size >= file.series[0].size / 4 for s in file.series[1:])  # thumbnails are smaller
+    return f"the first of {1 + n_others} pictures in the file is read; save the others apart" if n_others else ""
 
 
 def _pixel_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
