@@ -104,7 +104,7 @@ def test_objects_of_a_class_come_with_a_table(files, disc, capsys):
         ids = tifffile.imread(result)
         largest = np.bincount(ids.ravel())[1:].max()
         assert ids.dtype == np.int32 and largest == pytest.approx((disc[1] == 2).sum(), rel=0.2)
-        assert len((files / f"objects{n}.tif.csv").read_text("utf-8").splitlines()) == ids.max() + 1
+        assert len((files / f"objects{n}.tif.csv").read_text("utf-8-sig").splitlines()) == ids.max() + 1
         assert json.loads((files / f"objects{n}.tif.json").read_text())["parameters"]["objects"]["class_number"] == 2
     for model, which, message in ((tuned, "nucleus", "it answers 1 (class 1), 2"), ("em-denoise", "2", "no classes")):
         assert run("predict", model, image, files / "c.tif", "--objects-of", which, "--device", "cpu") == 2

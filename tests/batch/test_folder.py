@@ -170,6 +170,12 @@ def test_two_sources_of_one_stem_get_two_results(folder, tmp_path):
     assert names == ["a.png.tif", "a.tif.tif", "b.tif", "c.tif"]
 
 
+def test_names_that_differ_in_case_alone_get_two_results_on_every_system(folder, tmp_path):
+    (folder / "A.png").write_bytes(b"")
+    names = [s.result.name for s in plan_folder(folder, tmp_path / "out")]
+    assert names == ["A.png.tif", "a.tif.tif", "b.tif", "c.tif"]
+
+
 def test_plans_that_cannot_work_are_refused(folder, tmp_path):
     with pytest.raises(PictureError, match="is not a folder"):
         plan_folder(tmp_path / "nowhere", tmp_path)
@@ -338,7 +344,7 @@ def test_objects_keep_their_ids_through_a_stack_and_are_measured_in_its_unit(tmp
     ids = tifffile.imread(result)
     assert ids.dtype == np.int32 and (ids[:, 10, 10] == 1).all()
     assert [*ids[:, 27, 35]] == [0, 2, 2] and set(np.unique(ids)) == {0, 1, 2}
-    first, second = csv.DictReader((tmp_path / "out.tif.csv").open(encoding="utf-8"))
+    first, second = csv.DictReader((tmp_path / "out.tif.csv").open(encoding="utf-8-sig"))
     assert (first["index"], first["area"], second["slices"]) == ("1", "300", "2")
     assert float(first["volume (nm³)"]) == 300 * 20 and float(second["intensity_mean"]) == 240
 
@@ -346,5 +352,5 @@ def test_objects_keep_their_ids_through_a_stack_and_are_measured_in_its_unit(tmp
 def test_objects_of_unknown_size_are_measured_in_pixels(folder, tmp_path, double_card):
     work = PlaneWork(outlined, replace(double_card, factor=1), are_objects=True)
     apply_to_file(folder / "a.tif", tmp_path / "out.tif", work)
-    columns = (tmp_path / "out.tif.csv").read_text("utf-8").splitlines()[0]
+    columns = (tmp_path / "out.tif.csv").read_text("utf-8-sig").splitlines()[0]
     assert columns.startswith("index,area,centroid-0") and "(" not in columns

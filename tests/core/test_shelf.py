@@ -52,7 +52,9 @@ def test_a_deleted_version_is_gone_and_embedded_ones_stay(shelf, model_file):
             shelf.rename(card.name, "other")
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a" * 81, "con:", "end.", "end ", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["", "../up", "a/b", ".hidden", "a" * 81, "con:", "end.", "end ", "a\nb", "NUL", "com1.v2"]
+)
 def test_names_that_could_leave_the_folder_are_refused(shelf, model_file, name):
     with pytest.raises(ModelError, match="cannot be a model name"):
         shelf.add(replace(model_file, card=model_file.card.renamed(name)))

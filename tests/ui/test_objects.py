@@ -92,7 +92,7 @@ def test_objects_in_the_images_of_a_folder_are_measured(learned, viewer, clicks,
     wait(lambda: not learned._bridge.is_busy)
     assert "wrote 1 results" in learned.status.text().lower()
     ids = tifffile.imread(target / "a.tif")
-    rows = list(csv.DictReader((target / "a.tif.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((target / "a.tif.csv").open(encoding="utf-8-sig")))
     assert sorted(int(row["index"]) for row in rows) == sorted(set(np.unique(ids)) - {0})
     centres = [ids[y, x] for y in (32, 96) for x in (32, 96, 160)]
     assert 0 not in centres and len(set(centres)) == 6

@@ -120,11 +120,14 @@ def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
         raise PictureError(
             f"there is no picture in {source}: choose a folder with TIFF, OME-Zarr, EM, PNG or JPEG files"
         )
-    stems, names = [_stem(p) for p in sources], {p.name for p in sources}
+    stems = [_stem(p).casefold() for p in sources]  # as Windows and macOS tell names apart
+    names = {p.name.casefold() for p in sources}
     steps = []
     for path, stem in zip(sources, stems, strict=True):
         is_alone = stems.count(stem) == 1 and stem not in names
-        name = stem if is_alone else path.name  # a.tif and a.png must not share a result, nor a.png and a.png.tif
+        name = (
+            _stem(path) if is_alone else path.name
+        )  # a.tif and a.png must not share a result, nor a.png and a.png.tif
         result = target / f"{name}{suffix}"
         steps.append(Step(path, result, os.path.exists(result)))  # also where a name is too long to be
     return steps

@@ -43,9 +43,9 @@ class Provenance:
 
 
 def write_table(result: Path, columns: Columns) -> Path:
-    """Write ``<result>.csv``, one row an object."""
+    """Write ``<result>.csv``, one row an object; its first bytes tell Excel that it is UTF-8."""
     path = table_of(result)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
         rows = csv.writer(file)
         rows.writerow(columns)
         rows.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))

@@ -28,6 +28,7 @@ HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
 NAME_LENGTH = 80
 UNREADABLE = (ModelError, OSError, UnicodeDecodeError)
 NAME = re.compile(rf"\w[\w .()+-]{{0,{NAME_LENGTH - 1}}}")
+DEVICE_NAME = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])", re.IGNORECASE)  # which Windows keeps for itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +259,8 @@ def _card_in(path: Path) -> ModelCard:
 
 def can_be_name(name: str) -> bool:
     """Whether a model can be called so, and a folder on every system."""
-    return bool(NAME.fullmatch(name)) and not name.endswith((" ", "."))
+    is_reserved = DEVICE_NAME.fullmatch(name.partition(".")[0].rstrip())
+    return bool(NAME.fullmatch(name)) and not is_reserved and not name.endswith((" ", "."))
 
 
 def _check_name(name: str) -> None:
