@@ -52,8 +52,12 @@ def test_classic_lies_beside_the_model_and_becomes_a_version_when_it_is_kept(pai
     assert not any(x.visible for x in (ours, theirs, between))
 
     assert "classic-2" not in [c.name for c in painted._bridge.models.cards()]  # not before the user says so
+    kept = []
+    painted.judge.judging.kept.connect(kept.append)
     clicks("keep_1")
+    painted.judge.judging.keep("classic")  # as by a second click
     wait(lambda: painted.data.model_name == "classic-2")
+    assert [c.name for c in kept] == ["classic-2"]
     card = painted._bridge.models.card("classic-2")
     assert card.net["n_trees"] == 100 and card.scores and [c.name for c in card.classes] == ["background", "object"]
     assert not any("judged" in layer.name for layer in viewer.layers)

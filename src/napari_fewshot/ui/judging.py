@@ -31,13 +31,14 @@ CLASSIC = "classic"
 class Case:
     """What a comparison is about: the form and the scene when it was asked for, the models' cards by name.
 
-    ``fitted`` are models made for the comparison, which are no versions yet.
+    ``fitted`` are models made for the comparison, which are no versions but those that are ``kept``.
     """
 
     params: Params
     scene: Scene
     cards: dict[str, ModelCard]
     fitted: dict[str, ModelFile] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
 
 
 class Judging(QObject):
@@ -101,8 +102,12 @@ class Judging(QObject):
         if case is None:
             return
         self.layers.remove()
+        if name in case.kept:
+            self.said.emit(f"'{name}' is a version already", False)
+            return
         if name in case.fitted:
-            self._bridge.save(case.fitted.pop(name), case.scene.finish, self._on_model_saved)
+            case.kept.add(name)
+            self._bridge.save(case.fitted[name], case.scene.finish, self._on_model_saved)
             return
         try:
             self.kept.emit(self._bridge.models.card(name))
