@@ -24,6 +24,8 @@ from napari_fewshot.ui.results import (
     provenance,
 )
 
+Between = tuple[Layer | None, Layer | None]  # the layers above and below a preview
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -64,7 +66,7 @@ class PreviewLayers:
             answer_layer,
             values,
             transform,
-            below,
+            (below, place.layer_in(self._viewer)),
             name=f"preview {card.name}",
             card=card,
             place=place,
@@ -74,7 +76,8 @@ class PreviewLayers:
             self._remove("confidence")
             return
         sure = answer.confidence.reshape(*ones, *answer.confidence.shape)
-        self._show("confidence", confidence_layer, sure, transform, below, name="preview confidence", about=about)
+        between = below, self._layers.get("answer")
+        self._show("confidence", confidence_layer, sure, transform, between, name="preview confidence", about=about)
 
     def colour(self, classes: tuple[ClassLabel, ...]) -> None:
         """Show the classes of a preview in other colours."""
@@ -89,7 +92,7 @@ class PreviewLayers:
             self._remove(key)
 
     def _show(
-        self, key: str, make: Any, values: np.ndarray, transform: dict[str, Any], below: Layer | None, **how: Any
+        self, key: str, make: Any, values: np.ndarray, transform: dict[str, Any], between: Between, **how: Any
     ) -> None:
         if key in self._refused:
             return
@@ -104,7 +107,7 @@ class PreviewLayers:
         self._remove(key)
         self._layers[key] = make(values, transform=transform, **how)
         self._looks[key] = _look_of(how)
-        insert_quietly(self._viewer, self._layers[key], below)
+        insert_quietly(self._viewer, self._layers[key], *between)
 
     def _fits(self, layer: Layer, values: np.ndarray, transform: dict[str, Any], how: dict[str, Any]) -> bool:
         """Whether only pixels, translation, name and look change."""
