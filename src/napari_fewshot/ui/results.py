@@ -65,12 +65,19 @@ class Place:
         """
         shift = np.array(corner, float)
         shift[-2:] += 0.5 / factor - 0.5
-        linear = CompositeAffine(
-            scale=self.transform["scale"], rotate=self.transform["rotate"], shear=self.transform["shear"]
-        ).linear_matrix
         scale = self.transform["scale"].copy()
         scale[-2:] /= factor
-        return {**self.transform, "scale": scale, "translate": self.transform["translate"] + linear @ shift}
+        return {**self.transform, "scale": scale, "translate": self.transform["translate"] + self._linear @ shift}
+
+    @property
+    def world_steps(self) -> np.ndarray:
+        """One column an axis of the layer: how far one pixel along it leads in the world."""
+        return np.asarray(self.transform["affine"][:-1, :-1] @ self._linear)
+
+    @property
+    def _linear(self) -> np.ndarray:
+        parts = {key: self.transform[key] for key in ("scale", "rotate", "shear")}
+        return np.asarray(CompositeAffine(**parts).linear_matrix)
 
 
 def corner_of(picture: Picture, index: PlaneIndex | None = None, origin: tuple[int, int] = (0, 0)) -> tuple[float, ...]:
