@@ -49,6 +49,7 @@ class PreviewLayers:
         self._layers: dict[str, Layer] = {}
         self._looks: dict[str, Any] = {}  # what the layers were last coloured by
         self._refused: set[str] = set()
+        self._place: Place | None = None
 
     def allow(self) -> None:
         """Let previews appear again: a new job was asked for."""
@@ -57,6 +58,7 @@ class PreviewLayers:
 
     def show(self, answer: Answer, picture: Picture, place: Place, card: ModelCard, below: Layer | None) -> None:
         """Show an answer over its pixels, under the strokes."""
+        self._place = place
         transform = place.over(corner_of(picture, answer.index, answer.origin), answer.factor)
         about = {**provenance(card, place.name, {"index": answer.index, "origin": answer.origin}), "preview": True}
         ones = (1,) * len(answer.index)
@@ -90,6 +92,11 @@ class PreviewLayers:
         """Take the preview away, as a result has come."""
         for key in list(self._layers):
             self._remove(key)
+
+    def remove_without_image(self) -> None:
+        """Take the preview away when its image is gone."""
+        if self._place is not None and self._place.layer_in(self._viewer) is None:
+            self.remove()
 
     def _show(
         self, key: str, make: Any, values: np.ndarray, transform: dict[str, Any], between: Between, **how: Any
