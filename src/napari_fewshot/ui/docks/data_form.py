@@ -23,10 +23,12 @@ class DataForm(QWidget):
     model_changed = Signal(str)
     device_chosen = Signal(str)
     new_strokes_wanted = Signal()
+    said = Signal(str, bool)
 
     def __init__(self, viewer: napari.Viewer, models: Models) -> None:
         super().__init__()
         self._models = models
+        self._cards: list[ModelCard] = []  # that can be chosen
         self._make_controls(viewer)
         self._lay_out()
         self.task.currentIndexChanged.connect(self._on_task_changed)
@@ -115,14 +117,23 @@ class DataForm(QWidget):
         self.model.setCurrentIndex(self.model.findData(card.name))
 
     def refresh_models(self, old: str = "", new: str = "") -> None:
-        """Read the shelf again; the current model stays current while it is there, also when ``old`` is ``new`` now."""
+        """Read the shelf again; the current model stays current while it is there, also when ``old`` is ``new`` now.
+
+        After one that was deleted comes its parent, or else the newest of its task.
+        """
         before = self.model_name
         chosen = new if new and before == old else before
+        lost = next((c for c in self._cards if c.name == chosen), None)
         quietly(self.model, self._fill_models)
+        is_lost = lost is not None and lost.task == self.task_name and self.model.findData(chosen) < 0
+        if lost is not None and is_lost:
+            chosen = self._heir(lost)
         at = self.model.findData(chosen)
         quietly(self.model, lambda: self.model.setCurrentIndex(max(at, 0)))
         if self.model_name != before:
             self.model_changed.emit(self.model_name)
+        if is_lost:
+            self.said.emit(f"'{before}' is gone: {self.model_name} is the current model now", False)
 
     def show_devices(self, devices: list[str], current: str) -> None:
         """List the devices the worker has told of."""
@@ -133,10 +144,15 @@ class DataForm(QWidget):
     def _fill_models(self) -> None:
         self.model.clear()
         task = TASKS[self.task_name]
-        cards = self._models.of_task(task.name)
+        cards = self._cards = self._models.of_task(task.name)
         first = [name for name in task.models if any(c.name == name for c in cards)]
         for name in first + [c.name for c in cards if c.name not in first]:
             self.model.addItem(f"{name} (not saved)" if self._models.is_unsaved(name) else name, name)
+
+    def _heir(self, lost: ModelCard) -> str:
+        """The name of the model to go on with after one that was deleted."""
+        parent = next((c for c in self._cards if c.id == lost.parent), None)
+        return (parent or max(self._cards, key=lambda c: c.created)).name
 
     def _on_task_changed(self, index: int = 0) -> None:
         task = TASKS[self.task_name]

@@ -136,7 +136,7 @@ class FewshotDock(QWidget):
             desk.started.connect(self._on_work_started)
         for answered in (self._apply_desk.landed, self._trust_desk.started, self.judge.judging.judged):
             answered.connect(lambda what: self._trainer.preview.remove())
-        for speaker in (self._trainer, *self._desks, self._computer, self.versions):
+        for speaker in (self._trainer, *self._desks, self._computer, self.data, self.data.classes, self.versions):
             speaker.said.connect(self.say)
         for parting in (self._computer.moving, self._bridge.closing):
             parting.connect(self._on_worker_parting)
