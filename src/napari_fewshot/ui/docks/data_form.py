@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.tasks import TASKS
-from napari_fewshot.ui.classes import has_classes, is_made_for, other_image
+from napari_fewshot.ui.classes import count_classes, has_classes, is_brought, is_made_for, other_image
 from napari_fewshot.ui.docks.class_table import ClassTable
 from napari_fewshot.ui.docks.fields import LayerCombo, button, caption, named, narrow, quietly
 from napari_fewshot.ui.models import Models
@@ -27,7 +27,7 @@ class DataForm(QWidget):
 
     def __init__(self, viewer: napari.Viewer, models: Models) -> None:
         super().__init__()
-        self._models = models
+        self._viewer, self._models = viewer, models
         self._cards: list[ModelCard] = []  # that can be chosen
         self._make_controls(viewer)
         self._lay_out()
@@ -35,7 +35,7 @@ class DataForm(QWidget):
         self.model.currentIndexChanged.connect(lambda index: self.model_changed.emit(self.model_name))
         self.compute.activated.connect(lambda index: self.device_chosen.emit(self.compute.currentText()))
         self.image_layer.layer_changed.connect(self._on_image_changed)
-        self.labels_layer.layer_changed.connect(self.classes.follow)
+        self.labels_layer.layer_changed.connect(self._on_labels_changed)
         viewer.layers.events.inserted.connect(self._on_layers_inserted)
         for layer in viewer.layers:
             self._choose(layer)
@@ -173,6 +173,11 @@ class DataForm(QWidget):
         elif image is not None and before is not None and other_image(before, image) is not None:
             self.labels_layer.layer = None
 
+    def _on_labels_changed(self, labels: Labels | None) -> None:
+        if labels is not None:
+            count_classes(labels, self._viewer)
+        self.classes.follow(labels)
+
     def _on_layers_inserted(self, event: object) -> None:
         self._choose(event.value)  # type: ignore[attr-defined]
 
@@ -182,7 +187,7 @@ class DataForm(QWidget):
             self.image_layer.layer = layer
         if not isinstance(layer, Labels) or self.labels_layer.layer is not None:
             return
-        is_own = layer.visible and METADATA not in layer.metadata
+        is_own = layer.visible and is_brought(layer)
         if (has_classes(layer) or is_own) and other_image(layer, self.image_layer.layer) is None:
             self.labels_layer.layer = layer
 
