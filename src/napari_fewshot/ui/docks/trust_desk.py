@@ -36,7 +36,7 @@ class TrustDesk(QObject):
         form.alternative_chosen.connect(self.alternatives.show)
         self.alternatives.started.connect(self.started)
         self.alternatives.offered.connect(self._on_alternatives_offered)
-        self.alternatives.gone.connect(form.forget_alternatives)
+        self.alternatives.gone.connect(self._on_alternatives_gone)
         self.alternatives.ended.connect(self.ended)
         self.alternatives.said.connect(self.said)
 
@@ -88,6 +88,10 @@ class TrustDesk(QObject):
                 self._bridge.models_changed.emit()
             return
         self.alternatives.ask(params, card, restoring)
+
+    def _on_alternatives_gone(self) -> None:
+        self._form.forget_alternatives()
+        self.said.emit("the alternatives are gone: press Show alternatives for new ones", False)
 
     def _on_alternatives_offered(self, n: int) -> None:
         self._form.offer_alternatives(n)
