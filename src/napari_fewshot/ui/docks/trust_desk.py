@@ -51,7 +51,8 @@ class TrustDesk(QObject):
     def forget(self) -> None:
         """Offer no alternatives to what was asked of another task."""
         self.stop()
-        self._form.forget_alternatives()
+        if self._form.alternative.isEnabled():
+            self._on_alternatives_gone()
 
     def look_at_spectrum(self, *what: object) -> None:
         """Say so when the current model was trained on nothing like the current image."""
@@ -91,7 +92,7 @@ class TrustDesk(QObject):
 
     def _on_alternatives_gone(self) -> None:
         self._form.forget_alternatives()
-        self.said.emit("the alternatives are gone: press Show alternatives for new ones", False)
+        self.said.emit("there are no alternatives any more: press Show alternatives for new ones", False)
 
     def _on_alternatives_offered(self, n: int) -> None:
         self._form.offer_alternatives(n)
