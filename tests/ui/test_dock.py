@@ -224,6 +224,15 @@ def test_live_shows_a_restoration_of_what_is_visible(dock, viewer, clicks, wait,
     assert shown.data.dtype == np.uint8 and shown.data.shape[0] == 160 and shown.data.std() > 0
 
 
+def test_live_ends_with_its_image(dock, viewer, clicks, wait, blobs):
+    image = viewer.add_image(blobs[0], name="blobs")
+    dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
+    clicks("live")
+    wait(lambda: "preview em-denoise" in viewer.layers)
+    viewer.layers.remove(image)
+    wait(lambda: not dock.train.live.isChecked() and "preview em-denoise" not in viewer.layers)
+
+
 def test_live_follows_the_image_and_the_model_but_ends_with_the_task(dock, viewer, started, clicks, wait, blobs):
     clicks("live")
     wait(lambda: "preview em-segment" in viewer.layers)

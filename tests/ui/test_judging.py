@@ -5,6 +5,9 @@ import pytest
 from napari.layers import Labels
 from qtpy.QtWidgets import QInputDialog, QMessageBox
 
+from napari_fewshot.core.card import ClassLabel
+from napari_fewshot.core.judge import HeldOut, Verdict
+from napari_fewshot.ui.docks.judge_page import JudgePage
 from napari_fewshot.ui.results import METADATA
 
 
@@ -20,6 +23,20 @@ def painted(dock, viewer, clicks, paint, blobs):
     paint(dock.data.labels_layer.layer, blobs[1], n=6)
     to_judge(dock)
     return dock
+
+
+def test_a_long_name_of_a_class_leaves_room_for_its_score(qtbot):
+    page = JudgePage()
+    qtbot.addWidget(page)
+    name = "endoplasmic reticulum and all that is attached to it"
+    truth, found = np.array([1, 2, 1, 2]), np.array([1, 2, 2, 2])
+    held_out = HeldOut((1, 2), truth, np.eye(2)[found - 1])
+    page.resize(330, 600)
+    page.show()
+    page.show_verdicts([Verdict("em-segment-2", held_out, None, None)], [ClassLabel(name, "#ff0000")] * 2)
+    qtbot.waitUntil(lambda: page.scores.columnWidth(0) != 100)
+    assert page.scores.verticalHeader().width() <= 110 < page.scores.columnWidth(0)
+    assert page.scores.verticalHeaderItem(0).toolTip() == name
 
 
 def cells(table):

@@ -130,3 +130,21 @@ def test_objects_are_measured_in_the_unit_of_x(scale, units, is_stack, steps, un
     layer = Labels(np.zeros((4,) * len(scale), np.uint8), scale=scale, units=units)
     grid = grid_of(Place.of_layer(layer), is_stack)
     assert grid.steps == pytest.approx(steps) and grid.unit == unit
+
+
+TURNED = np.array([[0, -4, 0], [4, 0, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("affine", "steps", "unit"),
+    [
+        (np.diag([50, 4, 5, 1]), (1, 8, 5), "nm"),
+        (TURNED, (1, 8, 4), "nm"),
+        (np.array([[4, 2, 0], [0, 4, 0], [0, 0, 1]]), (1, 1, 1), "px"),
+    ],
+)
+def test_objects_are_measured_by_the_whole_transform(affine, steps, unit):
+    n = len(affine) - 1
+    layer = Labels(np.zeros((4,) * n, np.uint8), scale=(1, 2, 1)[-n:], affine=affine, units=("nm",) * n)
+    grid = grid_of(Place.of_layer(layer), is_stack=False)
+    assert grid.steps == pytest.approx(steps) and grid.unit == unit

@@ -41,6 +41,13 @@ def test_it_is_renewed_in_place_under_the_strokes(scene):
     assert layer.data is data and (data == 2).all()
 
 
+def test_it_lies_over_its_image_also_when_the_strokes_lie_under_it(scene):
+    viewer, strokes, _, say = scene
+    viewer.layers.move(viewer.layers.index(strokes), 0)
+    answer, confidence = say(np.ones((32, 32), np.uint8), confidence=np.ones((32, 32), np.float32))
+    assert list(viewer.layers)[-2:] == [answer, confidence] and confidence.name == "preview confidence"
+
+
 def test_it_follows_the_view(scene):
     *_, say = scene
     (layer,) = say(np.ones((32, 32), np.uint8))

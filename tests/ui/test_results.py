@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 
 from napari_fewshot.compute.events import PlaneDone
 from napari_fewshot.core.card import ClassLabel, ModelCard
@@ -175,6 +175,20 @@ def test_adding_a_layer_leaves_the_brush_in_hand():
     insert_quietly(viewer, result, strokes)
     assert viewer.layers.selection.active is strokes and strokes.mode == "paint"
     assert list(viewer.layers).index(result) == 1
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_result_lies_over_its_source_wherever_the_strokes_lie(at):
+    viewer = ViewerModel()
+    sources = [viewer.add_image(np.zeros((40, 50), np.uint8)) for _ in range(2)]
+    strokes = Labels(np.zeros((40, 50), np.uint8))
+    viewer.layers.insert(at, strokes)
+    for source in sources:
+        landing = Landing(Target.of_layer(source, viewer, False), CARD, provenance(CARD, "", {}))
+        plane = np.zeros((40, 50), np.float32)
+        landing.land(PlaneDone("", (), plane, plane, maps={"residual": plane}), viewer, strokes)
+        order = [viewer.layers.index(landing.layers[key]) for key in ("residual", "answer", "confidence")]
+        assert [viewer.layers.index(source) + n for n in (1, 2, 3)] == order
 
 
 def test_adding_a_layer_keeps_several_selected():

@@ -1,5 +1,7 @@
 """A training keeps to the image and the strokes it was started with, whatever the form says meanwhile."""
 
+import gc
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -268,3 +270,48 @@ def test_strokes_are_nothing_to_a_restoration(trainer, desk, form, painted, qtbo
     strokes.labels.paint((50, 100), 2)
     qtbot.wait(SETTLED_MS)
     assert len(desk.jobs) == 2
+
+
+def shown_and_ended(trainer, form, params, end):
+    form.params = params
+    trainer.fine_tune()
+    trainer.work.previewed.emit(Preview("", (), (0, 0), np.ones((64, 64), np.uint8)))
+    trainer.work.tell(end)
+
+
+def test_a_removed_image_is_neither_resumed_nor_shown_nor_kept(trainer, desk, form, painted, tuned, viewer, qtbot):
+    shown_and_ended(trainer, form, painted("a", 0), Stopped("", tuned))
+    assert trainer.can_resume and "preview em-segment" in viewer.layers
+    image = weakref.ref(form.params.image)
+    form.params = None
+    desk.jobs.clear()
+    trainer.work.deleteLater()
+    viewer.layers.remove("a")
+    assert not trainer.can_resume
+    qtbot.waitUntil(lambda: "preview em-segment" not in viewer.layers)
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    gc.collect()
+    assert image() is None
+
+
+def test_the_image_of_another_training_may_be_removed(trainer, form, painted, tuned, viewer, qtbot):
+    painted("b", 1)
+    shown_and_ended(trainer, form, painted("a", 0), Stopped("", tuned))
+    viewer.layers.remove("b")
+    qtbot.wait(SETTLED_MS)
+    assert trainer.can_resume and "preview em-segment" in viewer.layers
+
+
+def test_an_image_removed_while_it_is_trained_is_shown_until_the_end_and_not_resumed(
+    trainer, form, painted, tuned, viewer, qtbot
+):
+    gone = []
+    trainer.image_gone.connect(lambda: gone.append(1))
+    form.params = painted("a", 0)
+    trainer.fine_tune()
+    trainer.work.previewed.emit(Preview("", (), (0, 0), np.ones((64, 64), np.uint8)))
+    viewer.layers.remove("a")
+    qtbot.wait(SETTLED_MS)
+    assert "preview em-segment" in viewer.layers and not gone
+    trainer.work.tell(Stopped("", tuned))
+    assert gone and not trainer.can_resume

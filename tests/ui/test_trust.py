@@ -53,7 +53,7 @@ def test_the_slider_walks_through_alternatives_of_what_is_seen(dock, viewer, res
     slider.setValue(0)
     np.testing.assert_array_equal(layer.data, answer)
     viewer.layers.remove(layer)
-    assert not slider.isEnabled()
+    assert not slider.isEnabled() and "no alternatives any more" in dock.status.text()
 
 
 def test_another_task_has_no_alternatives_yet(dock, viewer, restoring, clicks, wait):

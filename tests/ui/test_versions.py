@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox
 
 from napari_fewshot.compute.events import Progress
 from napari_fewshot.core.shelf import CARD, ModelFile, Shelf
+from napari_fewshot.ui.docks.data_form import DataForm
 from napari_fewshot.ui.docks.versions import FOLDER, ZIP, VersionsPanel
 from napari_fewshot.ui.models import Models
 from napari_fewshot.ui.work import Work
@@ -162,3 +164,61 @@ def test_the_history_of_a_version_is_drawn_over_its_steps(qtbot):
     plot.show_history((3.0, 2.0, 1.0), 300)
     drawn = plot.getPlotItem().listDataItems()[0]
     assert list(drawn.xData) == [100, 200, 300] and list(drawn.yData) == [3.0, 2.0, 1.0]
+
+
+def test_a_refused_name_leaves_the_selection(panel, monkeypatch):
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("mine-2", True))
+    panel.select("mine-1")
+    panel.rename.click()
+    assert list(facts(panel)) == ["mine-1"]
+
+
+def test_an_imported_model_is_told_by_its_name(panel, monkeypatch, tmp_path, said):
+    Models().export("mine-2", tmp_path / "mine-2")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args: (str(tmp_path / "mine-2" / CARD), ""))
+    panel.take_in.click()
+    assert said[-1][0].endswith("as mine-3") and not said[-1][1]
+
+
+def test_a_version_saved_elsewhere_is_listed_when_the_page_is_shown(panel, model_file):
+    Shelf().add(ModelFile.sealed(replace(model_file.card, name="theirs"), model_file.weights))
+    panel.show()
+    assert "theirs" in [panel.list.topLevelItem(n).text(0) for n in range(panel.list.topLevelItemCount())]
+
+
+@pytest.mark.parametrize("has_parent", [True, False])
+def test_after_a_deleted_model_comes_its_parent_or_the_newest(qtbot, model_file, has_parent):
+    form, told = DataForm(ViewerModel(), Models()), []
+    qtbot.addWidget(form)
+    form.said.connect(lambda *what: told.append(what))
+    parent, newest, child = (
+        replace(model_file.card, name=name, created=f"2999-01-0{day}", parent="", task="segment")
+        for name, day in (("parent", 1), ("newest", 3), ("child", 2))
+    )
+    shelf = Shelf()
+    kept = shelf.add(ModelFile.sealed(parent, model_file.weights))
+    shelf.add(ModelFile.sealed(newest, model_file.weights))
+    form.choose_model(shelf.add(ModelFile.sealed(replace(child, parent=kept.id), model_file.weights)))
+    assert form.model_name == "child" and not told
+    shelf.delete("child")
+    if not has_parent:
+        shelf.delete("parent")
+    form.refresh_models()
+    heir = "parent" if has_parent else "newest"
+    assert form.model_name == heir and told == [(f"'child' is gone: {heir} is the current model now", False)]
+
+
+def test_a_single_loss_is_a_dot_on_an_axis_from_zero(qtbot):
+    from napari_fewshot.ui.docks.loss_plot import LossPlot
+
+    plot = LossPlot()
+    qtbot.addWidget(plot)
+    plot.resize(300, 130)
+    plot.show()
+    plot.add(1, 0.1)
+    drawn = plot.getPlotItem().listDataItems()[0]
+    assert drawn.opts["symbol"] == "o"
+    qtbot.waitUntil(lambda: plot.viewRange()[1][0] >= 0)
+    plot.add(2, -0.1)
+    assert drawn.opts["symbol"] is None
+    qtbot.waitUntil(lambda: plot.viewRange()[1][0] < 0)

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.picture import Picture
-from napari_fewshot.ui.layers import plan_region, strokes_shapes
+from napari_fewshot.ui.layers import plan_region, strokes_shapes, take_largest
 from napari_fewshot.ui.results import (
     MEMORY_SHARE,
     METADATA,
@@ -20,6 +20,7 @@ from napari_fewshot.ui.results import (
 )
 
 CLASSES = "classes"
+MOST_CLASSES = 20  # a higher number is taken for an object, not a class
 PAINTED_ON = "painted_on"
 
 
@@ -28,9 +29,32 @@ def classes_of(labels: Labels) -> tuple[ClassLabel, ...]:
     known = labels.metadata.get(METADATA, {}).get(CLASSES)
     if has_classes(labels):
         return tuple(ClassLabel(**c) for c in known)
-    if known:  # names alone
-        return tuple(ClassLabel(name, default_class(k).color) for k, name in enumerate(known, 1))
-    return default_class(1), default_class(2)
+    names = known or (default_class(1).name, default_class(2).name)  # alone: the colours are those of the layer
+    return tuple(ClassLabel(name, _colour_of(labels, k)) for k, name in enumerate(names, 1))
+
+
+def is_brought(labels: Labels) -> bool:
+    """Whether a layer is the user's own: neither made here, nor its classes named here."""
+    return labels.metadata.get(METADATA, {}).keys() <= {CLASSES} and not has_classes(labels)
+
+
+def count_classes(labels: Labels, viewer: napari.Viewer) -> None:
+    """Know the classes of a layer that the user brought by the largest number on display."""
+    if is_brought(labels):
+        know_class(labels, take_largest(labels, viewer))
+
+
+def know_class(labels: Labels, k: int) -> None:
+    """Make ``k`` a class, and those below it, of a layer whose colours are the user's own."""
+    n = len(classes_of(labels))
+    if n < k <= MOST_CLASSES:
+        names = [c.name for c in classes_of(labels)] + [default_class(i).name for i in range(n + 1, k + 1)]
+        labels.metadata = {**labels.metadata, METADATA: {**labels.metadata.get(METADATA, {}), CLASSES: names}}
+
+
+def _colour_of(labels: Labels, k: int) -> str:
+    colour = np.asarray(labels.colormap.map(k)).ravel()
+    return "#" + "".join(f"{round(255 * c):02x}" for c in colour[:3]) if colour[3] > 0 else default_class(k).color
 
 
 def has_classes(labels: Labels) -> bool:

@@ -50,9 +50,11 @@ class ComparisonLayers:
                 mask, name=f"{one.name} and {other.name} differ", colormap=colours, opacity=0.6,
                 metadata={METADATA: about}, **transform,
             )  # fmt: skip
+        above = place.layer_in(self._viewer)
         for layer in self._layers.values():
             layer.visible = False
-            insert_quietly(self._viewer, layer, below)
+            insert_quietly(self._viewer, layer, below, above)
+            above = layer
         self.look_at(answers[0][0].name)
 
     def look_at(self, name: str) -> None:

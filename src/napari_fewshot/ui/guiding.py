@@ -188,8 +188,8 @@ class Guiding(QObject):
             return
         self._shown.append(spot)
         show_box(scene.image, self._viewer, scene.picture, spot.index, spot.box)
-        axis = leading_axis(scene.picture)
-        where = "here" if axis is None else f"slice {spot.index[axis]}"
+        at = [str(i) for i, axis in zip(spot.index, scene.picture.leading, strict=True) if axis != "C"]
+        where = "here" if leading_axis(scene.picture) is None else f"slice {', '.join(at)}"
         self.said.emit(f"{where}: correct what is wrong in the middle of the view, then press Next again", False)
 
     def _on_painting_taken(self, params: Params, painting: Painting | None, error: Exception | None) -> None:

@@ -85,7 +85,9 @@ class Landing:
         self._stacks[key].write(where, values)
         if key not in self.layers:
             self.layers[key] = self._make(key, self._stacks[key], values)
-            insert_quietly(viewer, self.layers[key], below)
+            source = self._target.place.layer_in(viewer)
+            above = self.layers["answer"] if key == "confidence" else source
+            insert_quietly(viewer, self.layers[key], below, above)
         elif self.layers[key] in viewer.layers and _is_on_display(self.layers[key], where, viewer):
             self.layers[key].refresh(extent=False)
 

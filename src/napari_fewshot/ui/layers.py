@@ -17,6 +17,7 @@ from napari_fewshot.core.picture import MAXIMUM_AXES, Picture, PlaneIndex
 from napari_fewshot.core.strokes import MAXIMUM_CLASS
 
 VIEW_PX = 1024  # a side of what is previewed: the most a CPU answers while a user waits
+LOOK_BYTES = 2**26  # of labels that are looked at without being asked for
 Box = tuple[slice, slice]
 
 
@@ -184,6 +185,14 @@ class PlaneReader:
         """Read a region for a preview."""
         intensity, pixels = self.take_intensity(region.index), region.take_pixels()
         return View(region.index, region.origin, pixels, intensity, key_of(pixels, intensity), confidence)
+
+
+def take_largest(labels: Labels, viewer: napari.Viewer) -> int:
+    """The largest number of a labels layer, of the plane on display where looking at all of it would take long."""
+    array = array_of(labels)
+    is_small = isinstance(array, np.ndarray) and array.nbytes <= LOOK_BYTES
+    seen = np.asarray(array if is_small else array[_position(labels, viewer)[:-2]])
+    return int(seen.max(initial=0))
 
 
 def strokes_shapes(picture: Picture) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from napari.layers import Labels
 
 from napari_fewshot.core.measures import Grid, Measures
@@ -21,11 +22,15 @@ def show_measures(layer: Labels, measures: Measures, place: Place) -> None:
 
 
 def grid_of(place: Place, is_stack: bool) -> Grid:
-    """The size of a pixel in the unit of X; in pixels where an axis along which objects extend has no such unit."""
+    """The size of a pixel in the unit of X; in pixels where axes along which objects extend have no such unit or are skewed."""
     n = 3 if is_stack else 2
-    scale, units = place.transform["scale"][-n:], place.transform["units"][-n:]
-    if not all(unit.is_compatible_with(units[-1]) for unit in units):
+    units, steps = place.transform["units"][-n:], place.world_steps[:, -n:]
+    if not all(unit.is_compatible_with(units[-1]) for unit in units) or steps[:-n].any():
         return Grid()
-    steps = [float(s * (1 * unit).to(units[-1]).magnitude) for s, unit in zip(scale, units, strict=True)]
-    z, y, x = [1.0] * (3 - n) + steps
+    per_unit = np.array([float((1 * unit).to(units[-1]).magnitude) for unit in units])
+    columns = per_unit[:, None] * steps[-n:]
+    sizes = np.linalg.norm(columns, axis=0)
+    if not np.allclose(columns.T @ columns, np.diag(sizes**2), atol=1e-6 * sizes.max() * sizes.min()):
+        return Grid()
+    z, y, x = [1.0] * (3 - n) + [float(size) for size in sizes]
     return Grid((z, y, x), f"{units[-1]:~P}")

@@ -24,6 +24,8 @@ from napari_fewshot.ui.results import (
     provenance,
 )
 
+Between = tuple[Layer | None, Layer | None]  # the layers above and below a preview
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -47,6 +49,7 @@ class PreviewLayers:
         self._layers: dict[str, Layer] = {}
         self._looks: dict[str, Any] = {}  # what the layers were last coloured by
         self._refused: set[str] = set()
+        self._place: Place | None = None
 
     def allow(self) -> None:
         """Let previews appear again: a new job was asked for."""
@@ -55,6 +58,7 @@ class PreviewLayers:
 
     def show(self, answer: Answer, picture: Picture, place: Place, card: ModelCard, below: Layer | None) -> None:
         """Show an answer over its pixels, under the strokes."""
+        self._place = place
         transform = place.over(corner_of(picture, answer.index, answer.origin), answer.factor)
         about = {**provenance(card, place.name, {"index": answer.index, "origin": answer.origin}), "preview": True}
         ones = (1,) * len(answer.index)
@@ -64,7 +68,7 @@ class PreviewLayers:
             answer_layer,
             values,
             transform,
-            below,
+            (below, place.layer_in(self._viewer)),
             name=f"preview {card.name}",
             card=card,
             place=place,
@@ -74,7 +78,8 @@ class PreviewLayers:
             self._remove("confidence")
             return
         sure = answer.confidence.reshape(*ones, *answer.confidence.shape)
-        self._show("confidence", confidence_layer, sure, transform, below, name="preview confidence", about=about)
+        between = below, self._layers.get("answer")
+        self._show("confidence", confidence_layer, sure, transform, between, name="preview confidence", about=about)
 
     def colour(self, classes: tuple[ClassLabel, ...]) -> None:
         """Show the classes of a preview in other colours."""
@@ -88,8 +93,13 @@ class PreviewLayers:
         for key in list(self._layers):
             self._remove(key)
 
+    def remove_without_image(self) -> None:
+        """Take the preview away when its image is gone."""
+        if self._place is not None and self._place.layer_in(self._viewer) is None:
+            self.remove()
+
     def _show(
-        self, key: str, make: Any, values: np.ndarray, transform: dict[str, Any], below: Layer | None, **how: Any
+        self, key: str, make: Any, values: np.ndarray, transform: dict[str, Any], between: Between, **how: Any
     ) -> None:
         if key in self._refused:
             return
@@ -104,7 +114,7 @@ class PreviewLayers:
         self._remove(key)
         self._layers[key] = make(values, transform=transform, **how)
         self._looks[key] = _look_of(how)
-        insert_quietly(self._viewer, self._layers[key], below)
+        insert_quietly(self._viewer, self._layers[key], *between)
 
     def _fits(self, layer: Layer, values: np.ndarray, transform: dict[str, Any], how: dict[str, Any]) -> bool:
         """Whether only pixels, translation, name and look change."""

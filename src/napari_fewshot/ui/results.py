@@ -33,6 +33,7 @@ class Place:
     name: str
     transform: dict[str, Any]
     look: dict[str, Any] = field(default_factory=dict)
+    id: str = ""  # of the layer
 
     @classmethod
     def of_layer(cls, layer: Layer) -> Place:
@@ -48,7 +49,11 @@ class Place:
         look = {}
         if isinstance(layer, Image) and not layer.rgb:
             look = {"contrast_limits": tuple(layer.contrast_limits), "colormap": layer.colormap, "gamma": layer.gamma}
-        return cls(layer.name, transform, look)
+        return cls(layer.name, transform, look, str(layer.unique_id))
+
+    def layer_in(self, viewer: napari.Viewer) -> Layer | None:
+        """The layer, while it is in the viewer."""
+        return next((layer for layer in viewer.layers if str(layer.unique_id) == self.id), None)
 
     def over(self, corner: tuple[float, ...], factor: int = 1) -> dict[str, Any]:
         """Layer arguments for an array whose first pixel covers source pixel ``corner``, ``factor`` times as fine in Y, X.
@@ -57,12 +62,19 @@ class Place:
         """
         shift = np.array(corner, float)
         shift[-2:] += 0.5 / factor - 0.5
-        linear = CompositeAffine(
-            scale=self.transform["scale"], rotate=self.transform["rotate"], shear=self.transform["shear"]
-        ).linear_matrix
         scale = self.transform["scale"].copy()
         scale[-2:] /= factor
-        return {**self.transform, "scale": scale, "translate": self.transform["translate"] + linear @ shift}
+        return {**self.transform, "scale": scale, "translate": self.transform["translate"] + self._linear @ shift}
+
+    @property
+    def world_steps(self) -> np.ndarray:
+        """One column an axis of the layer: how far one pixel along it leads in the world."""
+        return np.asarray(self.transform["affine"][:-1, :-1] @ self._linear)
+
+    @property
+    def _linear(self) -> np.ndarray:
+        parts = {key: self.transform[key] for key in ("scale", "rotate", "shear")}
+        return np.asarray(CompositeAffine(**parts).linear_matrix)
 
 
 def corner_of(picture: Picture, index: PlaneIndex | None = None, origin: tuple[int, int] = (0, 0)) -> tuple[float, ...]:
@@ -181,10 +193,12 @@ def map_layer(
     return Image(data, name=name, rgb=False, multiscale=False, visible=False, metadata=metadata, **look, **transform)
 
 
-def insert_quietly(viewer: napari.Viewer, layer: Layer, below: Layer | None) -> None:
-    """Add a layer under ``below``, or on top; what was selected, such as a brush, stays selected."""
+def insert_quietly(viewer: napari.Viewer, layer: Layer, below: Layer | None, above: Layer | None = None) -> None:
+    """Add a layer under ``below``, but over ``above``, or on top; what was selected, such as a brush, stays selected."""
     active, selected = viewer.layers.selection.active, set(viewer.layers.selection)
     at = viewer.layers.index(below) if below is not None and below in viewer.layers else len(viewer.layers)
+    if above is not None and above in viewer.layers:
+        at = max(at, viewer.layers.index(above) + 1)
     viewer.layers.insert(at, layer)
     if active is not None:
         viewer.layers.selection.active = active

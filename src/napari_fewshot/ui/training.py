@@ -40,6 +40,7 @@ class Trainer(QObject):
     said = Signal(str, bool)  # a sentence for the status line, and whether it is a failure
     refitted = Signal()  # Live has answered the last stroke
     not_kept = Signal()  # Live is off and has led to no version
+    image_gone = Signal()  # what was trained or shown last was removed
 
     def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
         super().__init__(parent)
@@ -64,6 +65,9 @@ class Trainer(QObject):
         camera.events.connect(self._on_viewer_moved)
         viewer.dims.events.current_step.connect(self._on_viewer_moved)
         viewer.dims.events.ndisplay.connect(self._on_viewer_moved)
+        self._gone_timer = QTimer(self, singleShot=True, interval=0)  # napari is not done with the removed layer before
+        self._gone_timer.timeout.connect(self._forget_gone_image)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
     def is_training(self) -> bool:
@@ -71,7 +75,7 @@ class Trainer(QObject):
 
     @property
     def can_resume(self) -> bool:
-        return self._last is not None and not self.is_training
+        return self._last is not None and not self.is_training and self._last[0].image in self._viewer.layers
 
     @property
     def is_learning(self) -> bool:
@@ -94,7 +98,7 @@ class Trainer(QObject):
 
     def resume(self) -> None:
         """Go on from where the last training ended."""
-        if self._last is not None and not self.is_training:
+        if self._last is not None and self.can_resume:
             (params, model), form = self._last, self._read()
             about = form if form.image is params.image else params  # strokes and target belong to their image
             wanted = replace(form, task=params.task, image=params.image, labels=about.labels, target=about.target)
@@ -120,13 +124,14 @@ class Trainer(QObject):
         if self.live_work is not None and self.live_work.is_running:
             return
         model, self.live_model = self.live_model, None
-        if model is None or self._live_scene is None:
+        scene, self._live_scene = self._live_scene, None
+        if model is None or scene is None:
             self.not_kept.emit()
             return
         work = Work(self._bridge, "Live")  # its signal knows when this trainer is gone with its window
         work.versioned.connect(self._on_live_versioned)
         work.versioned.connect(work.deleteLater)
-        self._bridge.save(model, self._live_scene.finish, work.versioned.emit)
+        self._bridge.save(model, scene.finish, work.versioned.emit)
 
     def renew_classes(self) -> None:
         """Take the names and colours of the classes as they are now, for the preview and the version to come."""
@@ -212,6 +217,7 @@ class Trainer(QObject):
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
         self.follow(self._labels)
+        self._forget_gone_training()
         self.ended.emit(end)
 
     def _on_work_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
@@ -270,6 +276,23 @@ class Trainer(QObject):
     def _on_strokes_compared(self, has_new: bool | None, error: Exception | None) -> None:
         if self._is_live and not self.is_training and (has_new or error is not None):
             self.refit()
+
+    def _on_layer_removed(self, event: object = None) -> None:
+        self._gone_timer.start()
+
+    def _forget_gone_image(self) -> None:
+        """When no training runs, nothing of a removed image is shown, kept in memory or trained on again."""
+        if not self.is_training:
+            self.preview.remove_without_image()
+            self._forget_gone_training()
+
+    def _forget_gone_training(self) -> None:
+        layers = self._viewer.layers
+        if self._last is not None and self._last[0].image not in layers:
+            self._last = None
+        if self._scene is not None and self._scene.image not in layers:
+            self._scene = self.work = None
+            self.image_gone.emit()
 
     def _on_viewer_moved(self, event: object = None) -> None:
         if self.is_training or self._is_live:

@@ -19,20 +19,20 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fewshot.core.card import ClassLabel
-from napari_fewshot.ui.classes import classes_of, has_classes, name_classes
+from napari_fewshot.ui.classes import MOST_CLASSES, classes_of, has_classes, know_class, name_classes
 from napari_fewshot.ui.docks.fields import named, quietly, sign_button
 from napari_fewshot.ui.docks.window import NEXT_CLASS_KEYS
 from napari_fewshot.ui.results import default_class
 
 NUMBER, NAME, COLOUR = range(3)
 ROW_PX = 22
-MOST_CLASSES = 20  # a higher number is taken for an object, not a class
 
 
 class ClassTable(QWidget):
     """Shows and edits the classes of one strokes layer; the selected row is the class the brush paints."""
 
     classes_changed = Signal()
+    said = Signal(str, bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,6 +123,10 @@ class ClassTable(QWidget):
             return
         classes = list(classes_of(self._labels))
         name = item.text().strip() or classes[item.row()].name
+        if name in (c.name for n, c in enumerate(classes) if n != item.row()):
+            self.said.emit(f"there is a class '{name}' already: choose another name", True)
+            self._show()
+            return
         classes[item.row()] = replace(classes[item.row()], name=name)
         self._set(tuple(classes))
 
@@ -142,10 +146,15 @@ class ClassTable(QWidget):
 
     def _on_labels_paint(self, event: Any = None) -> None:
         """A class whose number was dialled in napari's own controls gets a name and a row once it is painted."""
-        if self._labels is None or not has_classes(self._labels):
+        if self._labels is None:
             return
         classes, painted = classes_of(self._labels), self._labels.selected_label
-        if len(classes) < painted <= MOST_CLASSES:
+        if not has_classes(self._labels):
+            know_class(self._labels, painted)
+            if len(classes) < len(classes_of(self._labels)):
+                self._show()
+                self.classes_changed.emit()
+        elif len(classes) < painted <= MOST_CLASSES:
             self._set((*classes, *map(default_class, range(len(classes) + 1, painted + 1))))
 
     def _on_labels_selected_label(self, event: Any = None) -> None:

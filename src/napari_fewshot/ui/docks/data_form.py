@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.tasks import TASKS
-from napari_fewshot.ui.classes import has_classes, is_made_for, other_image
+from napari_fewshot.ui.classes import count_classes, has_classes, is_brought, is_made_for, other_image
 from napari_fewshot.ui.docks.class_table import ClassTable
 from napari_fewshot.ui.docks.fields import LayerCombo, button, caption, named, narrow, quietly
 from napari_fewshot.ui.models import Models
@@ -23,17 +23,19 @@ class DataForm(QWidget):
     model_changed = Signal(str)
     device_chosen = Signal(str)
     new_strokes_wanted = Signal()
+    said = Signal(str, bool)
 
     def __init__(self, viewer: napari.Viewer, models: Models) -> None:
         super().__init__()
-        self._models = models
+        self._viewer, self._models = viewer, models
+        self._cards: list[ModelCard] = []  # that can be chosen
         self._make_controls(viewer)
         self._lay_out()
         self.task.currentIndexChanged.connect(self._on_task_changed)
         self.model.currentIndexChanged.connect(lambda index: self.model_changed.emit(self.model_name))
         self.compute.activated.connect(lambda index: self.device_chosen.emit(self.compute.currentText()))
         self.image_layer.layer_changed.connect(self._on_image_changed)
-        self.labels_layer.layer_changed.connect(self.classes.follow)
+        self.labels_layer.layer_changed.connect(self._on_labels_changed)
         viewer.layers.events.inserted.connect(self._on_layers_inserted)
         for layer in viewer.layers:
             self._choose(layer)
@@ -115,14 +117,23 @@ class DataForm(QWidget):
         self.model.setCurrentIndex(self.model.findData(card.name))
 
     def refresh_models(self, old: str = "", new: str = "") -> None:
-        """Read the shelf again; the current model stays current while it is there, also when ``old`` is ``new`` now."""
+        """Read the shelf again; the current model stays current while it is there, also when ``old`` is ``new`` now.
+
+        After one that was deleted comes its parent, or else the newest of its task.
+        """
         before = self.model_name
         chosen = new if new and before == old else before
+        lost = next((c for c in self._cards if c.name == chosen), None)
         quietly(self.model, self._fill_models)
+        is_lost = lost is not None and lost.task == self.task_name and self.model.findData(chosen) < 0
+        if lost is not None and is_lost:
+            chosen = self._heir(lost)
         at = self.model.findData(chosen)
         quietly(self.model, lambda: self.model.setCurrentIndex(max(at, 0)))
         if self.model_name != before:
             self.model_changed.emit(self.model_name)
+        if is_lost:
+            self.said.emit(f"'{before}' is gone: {self.model_name} is the current model now", False)
 
     def show_devices(self, devices: list[str], current: str) -> None:
         """List the devices the worker has told of."""
@@ -133,10 +144,15 @@ class DataForm(QWidget):
     def _fill_models(self) -> None:
         self.model.clear()
         task = TASKS[self.task_name]
-        cards = self._models.of_task(task.name)
+        cards = self._cards = self._models.of_task(task.name)
         first = [name for name in task.models if any(c.name == name for c in cards)]
         for name in first + [c.name for c in cards if c.name not in first]:
             self.model.addItem(f"{name} (not saved)" if self._models.is_unsaved(name) else name, name)
+
+    def _heir(self, lost: ModelCard) -> str:
+        """The name of the model to go on with after one that was deleted."""
+        parent = next((c for c in self._cards if c.id == lost.parent), None)
+        return (parent or max(self._cards, key=lambda c: c.created)).name
 
     def _on_task_changed(self, index: int = 0) -> None:
         task = TASKS[self.task_name]
@@ -157,6 +173,11 @@ class DataForm(QWidget):
         elif image is not None and before is not None and other_image(before, image) is not None:
             self.labels_layer.layer = None
 
+    def _on_labels_changed(self, labels: Labels | None) -> None:
+        if labels is not None:
+            count_classes(labels, self._viewer)
+        self.classes.follow(labels)
+
     def _on_layers_inserted(self, event: object) -> None:
         self._choose(event.value)  # type: ignore[attr-defined]
 
@@ -166,7 +187,7 @@ class DataForm(QWidget):
             self.image_layer.layer = layer
         if not isinstance(layer, Labels) or self.labels_layer.layer is not None:
             return
-        is_own = layer.visible and METADATA not in layer.metadata
+        is_own = layer.visible and is_brought(layer)
         if (has_classes(layer) or is_own) and other_image(layer, self.image_layer.layer) is None:
             self.labels_layer.layer = layer
 

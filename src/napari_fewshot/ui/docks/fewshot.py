@@ -128,6 +128,7 @@ class FewshotDock(QWidget):
         self._trainer.ended.connect(self._on_trainer_ended)
         self._trainer.saved.connect(self._on_trainer_saved)
         self._trainer.not_kept.connect(self._on_trainer_not_kept)
+        self._trainer.image_gone.connect(self._on_trainer_image_gone)
         self._apply_desk.progressed.connect(self.train.show_planes)
         self._apply_desk.ended.connect(self._on_apply_desk_ended)
         self._apply_desk.folder.started.connect(self.train.show_waiting)
@@ -135,7 +136,7 @@ class FewshotDock(QWidget):
             desk.started.connect(self._on_work_started)
         for answered in (self._apply_desk.landed, self._trust_desk.started, self.judge.judging.judged):
             answered.connect(lambda what: self._trainer.preview.remove())
-        for speaker in (self._trainer, *self._desks, self._computer, self.versions):
+        for speaker in (self._trainer, *self._desks, self._computer, self.data, self.data.classes, self.versions):
             speaker.said.connect(self.say)
         for parting in (self._computer.moving, self._bridge.closing):
             parting.connect(self._on_worker_parting)
@@ -286,6 +287,10 @@ class FewshotDock(QWidget):
 
     def _on_trainer_not_kept(self) -> None:
         self._applies_when_saved = False
+
+    def _on_trainer_image_gone(self) -> None:
+        self.train.live.setChecked(False)
+        self._show_state()
 
     def _on_work_started(self, work: Work) -> None:
         self.say(f"{work.title}…")

@@ -28,6 +28,7 @@ from napari_fewshot.ui.docks.fields import button, caption, named, narrow, quiet
 from napari_fewshot.ui.docks.never_miss import NeverMissForm
 
 ROW_PX = 22
+NAME_PX = 110  # the most that names of classes take from the numbers beside them
 NOTHING = "nothing"
 
 
@@ -202,7 +203,9 @@ def _table(object_name: str, title: str, hint: str) -> QTableWidget:
     table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
     table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     table.horizontalHeader().setSectionResizeMode(table.horizontalHeader().ResizeMode.Stretch)
-    table.horizontalHeader().setTextElideMode(Qt.TextElideMode.ElideMiddle)
+    for header in (table.horizontalHeader(), table.verticalHeader()):
+        header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+    table.verticalHeader().setMaximumWidth(NAME_PX)
     table.verticalHeader().setDefaultSectionSize(ROW_PX)
     return table
 
@@ -216,6 +219,8 @@ def _resize(table: QTableWidget, rows: Sequence[str], columns: Sequence[str]) ->
     table.setHorizontalHeaderLabels(list(columns))
     for n, name in enumerate(columns):
         table.horizontalHeaderItem(n).setToolTip(name)
+    for n, name in enumerate(rows):
+        table.verticalHeaderItem(n).setToolTip(name)
     table.setFixedHeight(ROW_PX * (min(len(rows), 8) + 1) + 10)
 
 

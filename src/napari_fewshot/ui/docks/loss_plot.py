@@ -33,6 +33,7 @@ class LossPlot(Plot):
         faint = pg.mkColor(accent)
         faint.setAlpha(110)
         self._raw.setPen(pg.mkPen(faint, width=1))
+        self._raw.setSymbolBrush(accent)
         self._trend.setPen(pg.mkPen(accent, width=2))
 
     def clear_curve(self) -> None:
@@ -68,5 +69,7 @@ class LossPlot(Plot):
         window = max(1, min(25, len(self._losses) // 4))
         total = np.cumsum([0.0, *self._losses])
         trend = [(total[i + 1] - total[max(0, i + 1 - window)]) / min(i + 1, window) for i in range(len(self._losses))]
-        self._raw.setData(self._steps, self._losses)
+        self._raw.setData(self._steps, self._losses, symbol="o" if len(self._losses) == 1 else None)
+        is_positive = bool(self._losses) and min(self._losses) >= 0
+        self.getViewBox().setLimits(yMin=0.0 if is_positive else None)
         self._trend.setData(self._steps, trend)

@@ -36,7 +36,7 @@ class TrustDesk(QObject):
         form.alternative_chosen.connect(self.alternatives.show)
         self.alternatives.started.connect(self.started)
         self.alternatives.offered.connect(self._on_alternatives_offered)
-        self.alternatives.gone.connect(form.forget_alternatives)
+        self.alternatives.gone.connect(self._on_alternatives_gone)
         self.alternatives.ended.connect(self.ended)
         self.alternatives.said.connect(self.said)
 
@@ -51,7 +51,8 @@ class TrustDesk(QObject):
     def forget(self) -> None:
         """Offer no alternatives to what was asked of another task."""
         self.stop()
-        self._form.forget_alternatives()
+        if self._form.alternative.isEnabled():
+            self._on_alternatives_gone()
 
     def look_at_spectrum(self, *what: object) -> None:
         """Say so when the current model was trained on nothing like the current image."""
@@ -88,6 +89,10 @@ class TrustDesk(QObject):
                 self._bridge.models_changed.emit()
             return
         self.alternatives.ask(params, card, restoring)
+
+    def _on_alternatives_gone(self) -> None:
+        self._form.forget_alternatives()
+        self.said.emit("there are no alternatives any more: press Show alternatives for new ones", False)
 
     def _on_alternatives_offered(self, n: int) -> None:
         self._form.offer_alternatives(n)

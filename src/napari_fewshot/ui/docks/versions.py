@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -96,6 +97,11 @@ class VersionsPanel(QWidget):
         column.addWidget(QLabel("Select one version, or two to compare:"))
         column.addWidget(self.facts, 4)
 
+    def showEvent(self, event: Any) -> None:
+        """Other viewers may have changed the shelf."""
+        super().showEvent(event)
+        self.refresh()
+
     def refresh(self) -> None:
         """Read the shelf again and keep the selection."""
         selected = set(self._selected())
@@ -162,8 +168,8 @@ class VersionsPanel(QWidget):
         (old,) = self._selected()
         new, is_given = QInputDialog.getText(self, "Rename a version", f"New name of {old}:", text=old)
         if is_given and new.strip() and new != old:
-            self._try(lambda: self._models.rename(old, new.strip()), f"renamed {old} to {new.strip()}", old)
-            self.select(new.strip())
+            if self._try(lambda: self._models.rename(old, new.strip()), f"renamed {old} to {new.strip()}", old):
+                self.select(new.strip())
 
     def _on_delete_clicked(self) -> None:
         names = self._selected()
@@ -192,18 +198,20 @@ class VersionsPanel(QWidget):
         (name,) = self._selected()
         self._try(lambda: self._models.save_again(name), f"saved {name}", name)
 
-    def _try(self, change: Callable[[], object], success: str, old: str = "") -> None:
-        """Change the shelf and tell of it; with ``old`` the card it gives has the new name of that model."""
-        new = ""
+    def _try(self, change: Callable[[], object], success: str, old: str = "") -> bool:
+        """Change the shelf and tell whether that was done; with ``old`` the card it gives has the new name of that model."""
+        new, is_done = "", False
         try:
             card = change()
         except FewshotError as error:
             self.said.emit(str(error), True)
         else:
-            self.said.emit(success, False)
-            new = card.name if old and isinstance(card, ModelCard) else ""
+            name = card.name if isinstance(card, ModelCard) else ""
+            self.said.emit(f"{success} as {name}" if name and not old else success, False)
+            new, is_done = name if old else "", True
         self.refresh()
         self.changed.emit(old, new)
+        return is_done
 
 
 def _facts(card: ModelCard, cards: dict[str, ModelCard]) -> dict[str, str]:
