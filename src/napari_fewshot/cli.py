@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -283,24 +282,21 @@ def _plane_work(
 ) -> PlaneWork:
     from napari_fewshot import api, api_arguments
     from napari_fewshot.batch.folder import PlaneWork
-    from napari_fewshot.core.restoring import AS_TRAINED, Restoring
+    from napari_fewshot.batch.sidecar import parameters_of
+    from napari_fewshot.core.restoring import Restoring
     from napari_fewshot.engine.objects import separate
 
     generator, before = api.load(model, device), api.load(first, device) if first else None
     objects = api_arguments.objects_of(generator.card, objects_of, split) if objects_of else None
-    parameters: dict[str, object] = {"device": generator.device}
-    if Restoring(strength) != AS_TRAINED:
-        parameters["restoring"] = asdict(Restoring(strength))
     if before is not None:
         api_arguments.check_first(before.card)
-        parameters["first"] = {"name": before.card.name, "id": before.card.id}
-    if objects is not None:
-        parameters["objects"] = asdict(objects)
+    told = parameters_of(Restoring(strength), before.card if before else None, objects)
 
     def answer(plane: np.ndarray) -> np.ndarray:
         values = np.asarray(api.predict(generator, plane, strength=strength, first=before, on_event=show_note))
         return values if objects is None else separate(values, objects)
 
+    parameters = {"device": generator.device, **told}
     return PlaneWork(answer, generator.card, on_event=show, parameters=parameters, are_objects=objects is not None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.measures import Columns
+from napari_fewshot.core.objects import Objects
+from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 
 PACKAGES = ("napari-fewshot", "torch", "numpy")
 
@@ -40,6 +42,16 @@ class Provenance:
         text = json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n"
         path.write_text(text, "utf-8", errors="backslashreplace")  # bytes of a name that are no UTF-8, as JSON escapes
         return path
+
+
+def parameters_of(restoring: Restoring, first: ModelCard | None, objects: Objects | None) -> dict[str, Any]:
+    """What a card tells of how a model was applied; what is as usual is not mentioned."""
+    told: dict[str, Any] = {} if restoring == AS_TRAINED else {"restoring": asdict(restoring)}
+    if first is not None:
+        told["first"] = {"name": first.name, "id": first.id}
+    if objects is not None:
+        told["objects"] = asdict(objects)
+    return told
 
 
 def write_table(result: Path, columns: Columns) -> Path:

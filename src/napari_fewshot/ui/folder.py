@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_fewshot.batch.sidecar import parameters_of
 from napari_fewshot.compute.events import Event, Failed, Finished, Note, Progress, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
@@ -39,12 +40,7 @@ class How:
     @property
     def parameters(self) -> dict[str, Any]:
         """What the cards beside the results tell of it."""
-        told: dict[str, Any] = {} if self.restoring == AS_TRAINED else {"restoring": asdict(self.restoring)}
-        if self.first is not None:
-            told["first"] = {"name": self.first.name, "id": self.first.id}
-        if self.objects is not None:
-            told["objects"] = asdict(self.objects)
-        return told
+        return parameters_of(self.restoring, self.first, self.objects)
 
 
 class FolderRun(QObject):
