@@ -133,7 +133,7 @@ def main() -> None:
     speed, difference = throughput(generator, picture(args.side), args.rounds)
     ratio = {name: speed["tiles"] / s for name, s in speed.items()}
     seconds = zero_shot(picture(args.side), args.device)
-    memory = {side: peak_bytes(side) for side in (args.side, 2 * args.side)}
+    memory = {side: peak_bytes(side) for side in (args.side, 2 * args.side, 4 * args.side)}
     result = {
         "threads": args.threads,
         "side_px": args.side,

@@ -36,10 +36,7 @@ class Lookout:
             self._bridge.submit_for(lambda event: None, LookAhead(model, view, painting))
 
 
-def _cells(painting: Painting) -> frozenset[tuple[object, ...]]:
+def _cells(painting: Painting) -> frozenset[tuple[str, int]]:
     """Which cells of which planes are painted."""
-    return frozenset(
-        (plane.key, *map(int, cell))
-        for plane in painting.planes
-        for cell in np.unique(plane.strokes.yx // CELL_PX, axis=0)
-    )
+    numbers = {plane.key: (plane.strokes.yx // CELL_PX) @ [1 << 20, 1] for plane in painting.planes}
+    return frozenset((key, int(cell)) for key, cells in numbers.items() for cell in np.unique(cells))
