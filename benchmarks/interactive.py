@@ -3,10 +3,10 @@
     xvfb-run -a -s "-screen 0 1280x720x24" python benchmarks/interactive.py [--out interactive.json]
 
 A real viewer with the shipped superalloy micrograph (512 x 512 visible), six simulated strokes a class, a real worker.
-While training is measured, a timer paints on the strokes layer as a hand would. Rounds with training and rounds in which
-the same viewer is only given the same layers alternate, since times are noisy: percentiles are those of all gaps of a
-kind, the longest stall is the median of the rounds' longest. Last, the same training runs in a napari
-``thread_worker`` in the same viewer, painted on in the same way.
+While training is measured, a timer paints on the strokes layer as a hand would. Rounds with training, rounds in which
+the same viewer is only given the same layers, and rounds in which the same training runs in a napari ``thread_worker`` in
+the same viewer alternate, all painted on in the same way, since times are noisy: percentiles are those of all gaps of a
+kind, the longest stall is the median of the rounds' longest.
 """
 
 from __future__ import annotations
@@ -345,6 +345,7 @@ def in_thread(bench: Bench, labels: Any, seconds: float, seed: int) -> dict[str,
         "threads": torch.get_num_threads(),
     }
     wait_until(lambda: not worker.is_running)
+    bench.viewer.layers.remove(preview)
     return result
 
 
@@ -366,13 +367,13 @@ def main() -> None:
     labels = bench.paint()
     result |= click_to_preview(bench, args.rounds)
     result["stroke_to_preview_s"] = stroke_to_preview(bench, labels, args.rounds)
-    training, idle = [], []
+    training, idle, thread = [], [], []
     for n in range(args.painting_rounds):
-        training.append(while_training(bench, labels, args.seconds, 2 * n))
-        idle.append(without_training(bench, labels, args.seconds, 2 * n + 1, training[-1]["n_previews"]))
-    result["training"], result["no_training"] = summed_up(training), summed_up(idle)
-    result["painting"] = summed_up([only_painting(bench, labels, args.seconds, 2 * args.painting_rounds)])
-    result["thread"] = summed_up([in_thread(bench, labels, args.seconds, 2 * args.painting_rounds + 1)])
+        training.append(while_training(bench, labels, args.seconds, 3 * n))
+        idle.append(without_training(bench, labels, args.seconds, 3 * n + 1, training[-1]["n_previews"]))
+        thread.append(in_thread(bench, labels, args.seconds, 3 * n + 2))
+    result["training"], result["no_training"], result["thread"] = map(summed_up, (training, idle, thread))
+    result["painting"] = summed_up([only_painting(bench, labels, args.seconds, 3 * args.painting_rounds)])
     show(result)
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
