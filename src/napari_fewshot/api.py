@@ -23,7 +23,7 @@ from napari_fewshot.api_arguments import (
 from napari_fewshot.api_objects import objects as objects
 from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import ModelError, PictureError
+from napari_fewshot.core.errors import ModelError, PictureError, memory_errors_told
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.restoring import Restoring
@@ -125,6 +125,7 @@ def fine_tune(
     return found
 
 
+@memory_errors_told()
 def tuned(
     generator: Generator,
     images: Images,
@@ -161,6 +162,7 @@ def predict(
 ) -> Any: ...  # fmt: skip
 
 
+@memory_errors_told()
 def predict(
     generator: Generator,
     image: Any,

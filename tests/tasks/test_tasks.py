@@ -17,7 +17,7 @@ def clean():
 
 def test_every_task_has_words_and_a_model_and_model_names_are_unique():
     names = [model for task in TASKS.values() for model in task.models]
-    assert len(names) == len(set(names)) == 5
+    assert names and len(names) == len(set(names))
     assert all(task.title and task.hint and TASKS[task.name] is task for task in TASKS.values())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_fewshot.core.errors import FewshotError
+from napari_fewshot.core.errors import FewshotError, is_out_of_memory
 from napari_fewshot.core.guide import Seen
 from napari_fewshot.core.picture import PlaneIndex
 from napari_fewshot.core.restoring import Report
@@ -110,7 +110,7 @@ class Failed(Event):
         """What the user can cure comes as one sentence, anything else as a bug with its traceback."""
         if isinstance(error, FewshotError):
             return cls(job_id, str(error))
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             message = (
                 "there is not enough memory: close other programs, work on smaller planes or choose another device"
             )
@@ -128,9 +128,3 @@ class Lost(Event):
 
 
 End = Finished | Stopped | Failed | Lost
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch words it differently for each device, and this room must not import its exception
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

@@ -13,7 +13,7 @@ import psutil
 import torch
 from torch import nn
 
-from napari_fewshot.core.errors import ComputeError
+from napari_fewshot.core.errors import ComputeError, is_out_of_memory
 
 TILE_PX = {"cpu": 768, "cuda": 1536, "mps": 1024}  # inner side of tiles: large ones waste less on their halos
 SMALL_TILE_PX = 512  # half the memory
@@ -95,8 +95,8 @@ def as_memory_error() -> Iterator[None]:
     """Turn every way in which torch runs out of memory into MemoryError, with the device's cache emptied."""
     try:
         yield
-    except RuntimeError as error:  # the CPU's allocator has no class of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except RuntimeError as error:  # of a CPU it has no class of its own
+        if not is_out_of_memory(error):
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

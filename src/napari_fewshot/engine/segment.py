@@ -27,6 +27,7 @@ from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN, point_on, ridge
 
 STRENGTHS = (1.0, 0.1)  # factors on the learned ridge; strokes held out choose, the first when none can
 MARGIN = 0.02  # of IoU on the few strokes held out: less may be chance, and what was pretrained knows more pictures
+CLEARLY = 0.1  # by which another strength must be better there: with less, the usual one does better on all pixels
 JUDGED_PER_CLASS = 300
 CROP_PX = 128
 AGREEMENT = 0.5  # weight of equal answers on unpainted pixels under another contrast
@@ -237,7 +238,7 @@ def choose_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> tu
     usual, other = at_once(
         [partial(held_out_score, solver, samples, n_classes, s) for s in STRENGTHS], samples.x.device.type
     )
-    is_better = usual is not None and other is not None and other >= usual + MARGIN
+    is_better = usual is not None and other is not None and other >= usual + CLEARLY
     return (STRENGTHS[1], other) if is_better else (STRENGTHS[0], usual)
 
 
