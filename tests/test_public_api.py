@@ -173,3 +173,12 @@ def test_unknown_names_of_the_package_raise_attribute_errors():
     with pytest.raises(AttributeError, match="nothing"):
         nf.nothing  # noqa: B018
     assert {"load", "predict", "fine_tune", "models", "FewshotError", "__version__"} <= set(dir(nf))
+
+
+def test_too_little_memory_anywhere_is_a_clear_error(denoiser, disc, monkeypatch):
+    def no_memory(*what):
+        raise MemoryError("Unable to allocate 33 MiB for an array")
+
+    monkeypatch.setattr("napari_fewshot.engine.predict.Noise.measure", no_memory)
+    with pytest.raises(nf.FewshotError, match="close other programs"):
+        nf.predict(denoiser, disc[0])

@@ -138,9 +138,9 @@ def tuned(
     never_miss: tuple[int, float] | None = None,
 ) -> Generator:
     """What `fine_tune` answers, with a listener that may stop it: the best so far then."""
+    started = time.monotonic()
     from napari_fewshot.engine.fine_tune import fine_tune_restore, fine_tune_segment
 
-    started = time.monotonic()
     check_generator(generator)
     if TASKS[generator.card.task].needs_strokes:
         painting = painting_from(images, painted)

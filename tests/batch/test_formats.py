@@ -434,6 +434,7 @@ def test_missing_files_and_unknown_formats_are_named(tmp_path):
 
 def test_unknown_axes_take_the_next_free_letter():
     assert [known_axes(a) for a in ("IYX", "QQYX", "SYX", "YXS", "tcyx")] == ["ZYX", "ZTYX", "CYX", "YXS", "TCYX"]
+    assert known_axes("YQX") == known_axes("YXQ") == "ZYX"  # tifffile's guesses for planes of one row or column
     assert format_of(__import__("pathlib").Path("A.TIF")) is FORMATS[0]
 
 

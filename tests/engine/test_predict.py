@@ -54,7 +54,7 @@ def test_another_exposure_is_segmented_as_well_in_one_tile_and_in_many(
     tiled, _ = predict_plane(tuned, dark, tile_px=256)
     monkeypatch.setattr(classes, "UNLIKE", np.inf)
     lost, _ = predict_plane(tuned, dark)
-    assert np.mean(lost == painted) < 0.7
+    assert np.mean(lost == painted) < 0.75
     assert np.mean(whole == painted) > 0.8 and np.mean(tiled == painted) > 0.8
 
 
@@ -124,15 +124,16 @@ def test_a_stop_ends_a_prediction_between_tiles(denoiser: Generator, superalloy:
     assert listener.asked == 3
 
 
+@pytest.mark.parametrize("words", ["DefaultCPUAllocator: can't allocate memory", "could not create a primitive"])
 def test_out_of_memory_halves_the_tiles_and_says_so(
-    denoiser: Generator, superalloy: Sample, monkeypatch: pytest.MonkeyPatch
+    denoiser: Generator, superalloy: Sample, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     whole, _ = predict_plane(denoiser, superalloy[0])
     real, notes = predict.run, []
 
     def small_machine(generator: Generator, unit: np.ndarray, box: Box, blend: Blend | None) -> torch.Tensor:
         if box[0].stop - box[0].start > 130:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+            raise RuntimeError(words)
         return real(generator, unit, box, blend)
 
     class Noting(Silent):

@@ -21,10 +21,12 @@ from qtpy.QtWidgets import (
     QMenu,
     QProgressBar,
     QShortcut,
+    QSlider,
 )
 
 from napari_fewshot.ui import bridge
 from napari_fewshot.ui.docks import window as docks_window
+from napari_fewshot.ui.docks.remote import RemoteDialog
 from napari_fewshot.ui.docks.status_line import MOST_LINES, StatusLine
 from napari_fewshot.ui.docks.window import APPLY_KEYS, FINE_TUNE_KEYS, NEXT_CLASS_KEYS, STOP_KEYS, WindowWatch
 
@@ -71,6 +73,8 @@ def test_every_control_has_a_tooltip_and_an_accessible_name(dock):
     ]
     controls = [w for w in controls if "ScrollLeft" not in w.objectName() and "ScrollRight" not in w.objectName()]
     assert len(controls) > 20
+    controls += [*dock.findChildren(QSlider), *dock.findChildren(QAbstractSpinBox)]
+    controls += RemoteDialog(dock).findChildren(QAbstractButton)
     for control in controls:
         assert control.accessibleName() and control.toolTip(), control.objectName()
 

@@ -117,7 +117,9 @@ class Picture:
         return grey if self.dtype.kind == "f" else np.rint(grey).astype(self.dtype)
 
     def check_size(self, minimum_px: int = MINIMUM_PX) -> None:
-        """Raise PictureError when a plane is smaller than ``minimum_px`` along Y or X."""
+        """Raise PictureError when a plane is smaller than ``minimum_px`` along Y or X, or there is none."""
+        if not self.n_planes:
+            raise PictureError(f"'{self.name}' has no plane, one of its axes is empty: choose another layer")
         for axis, n in zip("YX", self.plane_shape, strict=True):
             if n < minimum_px:
                 raise PictureError(

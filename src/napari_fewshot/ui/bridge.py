@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import napari
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_fewshot.compute.events import End, Event, Failed, Finished, Note, Stopped
@@ -308,6 +309,12 @@ def bridge_for(viewer: napari.Viewer, device: str = "auto") -> Bridge:
     if viewer not in _bridges or _bridges[viewer]._is_closed:
         bridge = Bridge(device)
         _bridges[viewer] = bridge
-        weakref.finalize(viewer, bridge.close)
+        weakref.finalize(viewer, _close, bridge)
         bridge.start()
     return _bridges[viewer]
+
+
+def _close(bridge: Bridge) -> None:
+    """With its viewer; at the end of the interpreter Qt may have deleted the bridge, and the compute closes itself."""
+    if isalive(bridge):
+        bridge.close()

@@ -13,6 +13,7 @@ from napari_fewshot.core.picture import Picture
 
 KNOWN_AXES = "TCZYXS"  # S is red, green and blue
 
+
 @dataclass(frozen=True, eq=False)
 class Opened:
     """A picture on disk that is read plane by plane, with the size of its pixels.
@@ -83,7 +84,9 @@ class Format:
 def known_axes(axes: str) -> str:
     """Axes of a file in the letters of a `Picture`: leading S is C, other unknown ones the next free of Z, T, C."""
     letters = list(axes.upper())
-    if not {*letters[-2:]} <= {*KNOWN_AXES} and {"Y", "X"} <= {*letters}:  # tifffile's guess for planes of one row or column
+    if not {*letters[-2:]} <= {*KNOWN_AXES} and {"Y", "X"} <= {
+        *letters
+    }:  # tifffile's guess for planes of one row or column
         letters = [letter for letter in letters if letter not in "YX"] + ["Y", "X"]
     for i, letter in enumerate(letters):
         if letter not in "TCZYX" and not (letter == "S" and i == len(letters) - 1):

@@ -37,6 +37,8 @@ class RemoteDialog(QDialog):
         for kind, file in self.files.items():
             form.addRow(caption(FILES[kind][0], file.line_edit.native), file.native)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        named(buttons.button(QDialogButtonBox.StandardButton.Ok), "remote_ok", "OK", "Compute there from now on.")
+        named(buttons.button(QDialogButtonBox.StandardButton.Cancel), "remote_cancel", "Cancel", "Go on as before.")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form.addRow(buttons)

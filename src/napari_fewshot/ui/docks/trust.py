@@ -46,6 +46,9 @@ class TrustForm(QWidget):
             QLabeledSlider(Qt.Orientation.Horizontal), "alternative", "Alternative",
             "Walks through the alternatives; 0 is the answer itself.",
         )  # fmt: skip
+        for part in self.alternative.findChildren(QWidget):  # one of which gets the focus
+            part.setAccessibleName(self.alternative.accessibleName())
+            part.setToolTip(self.alternative.toolTip())
         self.alternative.valueChanged.connect(self.alternative_chosen)
         self.forget_alternatives()
         grid = QGridLayout(self)
