@@ -13,6 +13,7 @@ from napari_fewshot.tasks.degrade import bin_down
 
 CONSISTENT_SIGMAS = 1.0  # of the noise: how far the areas of a finer image may be from the pixels of its input
 A_LITTLE_LESS = 0.98  # is aimed at, so that rounding to integers leaves it true
+OUTLIERS = 0.009  # share of the pixels that may be further away: noise is, and to bring the furthest back draws specks
 LEVEL_PX = 2.0  # sigma over which a noisy plane is averaged to tell the level of its noise
 ROUNDS = 2
 BALANCE_STEPS = 8
@@ -40,10 +41,10 @@ def keep_consistent(
     answer: np.ndarray, scaled: np.ndarray, factor: int, noise: Noise | None = None, sigmas: float = CONSISTENT_SIGMAS,
     seen: np.ndarray | None = None,
 ) -> None:  # fmt: skip
-    """Bring each pixel area of an answer to within ``sigmas`` of the noise of its input, in place, by back-projection.
+    """Bring 99 % of the pixel areas of an answer to within ``sigmas`` of the noise of its input, in place, by back-projection.
 
-    What is further away is added smoothly a few times (Irani & Peleg 1991), and what is left then, as it is. The mean of the
-    answer becomes that of its input.
+    What is further away is added smoothly a few times (Irani & Peleg 1991), and what is left then, as it is; the furthest
+    pixels are taken for noise. The mean of the answer becomes that of its input.
 
     Parameters
     ----------
@@ -58,11 +59,18 @@ def keep_consistent(
     """
     noise = noise or Noise.measure(scaled)
     limit = sigmas * A_LITTLE_LESS * noise_std(scaled, noise)
+    limit[_furthest(np.abs(scaled - bin_down(answer, factor)) / limit)] = np.inf
     for _ in range(ROUNDS):
         away = scaled - bin_down(answer, factor)
         _add_enlarged(answer, (away - np.clip(away, -limit, limit)).astype(np.float32), factor, smooth=True)
     away = scaled - bin_down(answer, factor)
     _add_enlarged(answer, (away - _balanced(away, limit, seen)).astype(np.float32), factor, smooth=False)
+
+
+def _furthest(away: np.ndarray) -> np.ndarray:
+    """Which pixels are outliers, (Y, X) bool, by how many limits they are away."""
+    outliers: np.ndarray = away > max(1.0, float(np.quantile(away, 1 - OUTLIERS)))
+    return outliers
 
 
 def _balanced(away: np.ndarray, limit: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
