@@ -25,8 +25,8 @@ def test_a_head_keeps_the_learned_ridge_where_another_is_no_better() -> None:
 def test_a_head_takes_a_weaker_ridge_where_what_tells_the_classes_apart_is_faint() -> None:
     rng = np.random.default_rng(0)
     y = np.arange(512) % 2
-    learned = np.column_stack([0.02 * y + rng.normal(0, 0.01, 512), rng.normal(0, 1, (512, 30))])
-    head = ClassesHead(31)
+    learned = np.column_stack([0.06 * y + rng.normal(0, 0.01, 512), rng.normal(0, 1, (512, 4))])
+    head = ClassesHead(5)
     assert choose_strength(head, samples_of(learned, y), 2)[0] == min(STRENGTHS)
 
 
