@@ -63,7 +63,7 @@ def test_more_of_the_class_is_found_and_the_cost_is_told(hazy: Sample, model: st
     assert plain.card.never_miss is None and point is not None and point.wish == WISH
     assert point.offset > 0 and point.n_pixels > 20 and 0 < point.false_alarms < 1
     before, after = (predict_plane(g, hazy[0])[0] for g in (plain, wished))
-    assert recall(after, hazy[1]) > max(0.85, recall(before, hazy[1]))
+    assert recall(after, hazy[1]) > recall(before, hazy[1]) + 0.03
     np.testing.assert_array_equal(viewer.values, after)
 
 
