@@ -38,5 +38,5 @@ class Lookout:
 
 def _cells(painting: Painting) -> frozenset[tuple[str, int]]:
     """Which cells of which planes are painted."""
-    numbers = {plane.key: (plane.strokes.yx // CELL_PX) @ [1 << 20, 1] for plane in painting.planes}
-    return frozenset((key, int(cell)) for key, cells in numbers.items() for cell in np.unique(cells))
+    numbers = [(plane.key, (plane.strokes.yx // CELL_PX) @ [1 << 20, 1]) for plane in painting.planes]
+    return frozenset((key, int(cell)) for key, cells in numbers for cell in np.unique(cells))

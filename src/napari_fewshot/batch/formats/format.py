@@ -84,9 +84,8 @@ class Format:
 def known_axes(axes: str) -> str:
     """Axes of a file in the letters of a `Picture`: leading S is C, other unknown ones the next free of Z, T, C."""
     letters = list(axes.upper())
-    if not {*letters[-2:]} <= {*KNOWN_AXES} and {"Y", "X"} <= {
-        *letters
-    }:  # tifffile's guess for planes of one row or column
+    is_guess = not {*letters[-2:]} <= {*KNOWN_AXES}  # tifffile's, for planes of one row or column
+    if is_guess and {"Y", "X"} <= {*letters}:
         letters = [letter for letter in letters if letter not in "YX"] + ["Y", "X"]
     for i, letter in enumerate(letters):
         if letter not in "TCZYX" and not (letter == "S" and i == len(letters) - 1):
