@@ -104,7 +104,7 @@ def test_one_target_serves_all_frames_of_a_series(dock, viewer, blobs, clicks, w
     series, mean = viewer.add_image(frames, name="series"), viewer.add_image(frames.mean(0), name="mean of series")
     dock.data.task.setCurrentIndex(dock.data.task.findData("denoise"))
     dock.data.image_layer.layer, dock.data.target_layer.layer = series, mean
-    dock.train.seconds.setValue(1)
+    dock.train.seconds.setValue(3)
     clicks("fine_tune")
     wait(lambda: dock.data.model_name != "em-denoise" and not dock._bridge.is_busy)
     assert dock._bridge.models.card(dock.data.model_name).steps > 0

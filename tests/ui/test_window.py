@@ -55,7 +55,8 @@ print("torch" in sys.modules)
 viewer.close()
 dock._bridge.close()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=os.environ)
+    command = [sys.executable, "-X", "faulthandler", "-c", script]  # says where it died
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "False"
 
