@@ -16,7 +16,7 @@ from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.restoration import restore_plane
-from napari_fewshot.engine.settle import noise_std
+from napari_fewshot.engine.settle import keep_consistent, noise_std
 from napari_fewshot.tasks.degrade import bin_down
 from tests.engine.noting import Noting
 
@@ -131,6 +131,14 @@ def test_more_strength_leaves_less_noise_and_less_detail(name: str, scene: tuple
 def test_a_strength_out_of_range_names_the_range() -> None:
     with pytest.raises(FewshotError, match=r"0\.5 to 2"):
         Restoring(3.0)
+
+
+def test_outliers_of_the_input_are_not_drawn_into_a_finer_image() -> None:
+    scaled = np.random.default_rng(0).normal(0.5, 0.02, (64, 64)).astype(np.float32)
+    scaled[::16, ::16] = 3.0  # 16 hot pixels, less than 1 %
+    answer = np.full((128, 128), 0.5, np.float32)
+    keep_consistent(answer, scaled, 2, Noise.measure(scaled))
+    assert abs(answer[::32, ::32].mean() - 0.5) < 0.1
 
 
 @pytest.mark.parametrize(
