@@ -28,8 +28,8 @@ from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import Solved
 from napari_fewshot.engine.painted import FeatureCache, Samples, sample
-from napari_fewshot.engine.predict import run
 from napari_fewshot.engine.segment import solver_of
+from napari_fewshot.engine.tiled import run
 
 RARE = (("sem_ebc_oxide", 3), ("sstem_vnc", 4), ("sstem_vnc", 3))  # cracks, synapses, mitochondria
 RANK = ((0.1, 0.25), (1.0, 0.25), (1.0, 1.0), (10.0, 0.5))  # lambda, delta

@@ -27,9 +27,11 @@ from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.core.tiles import Tile, plan_tiles
 from napari_fewshot.engine.device import choose_tile_px
 from napari_fewshot.engine.generator import Generator
-from napari_fewshot.engine.predict import each_tile, predict_plane, run
+from napari_fewshot.engine.predict import predict_plane
+from napari_fewshot.engine.tiled import each_tile, run
 from napari_fewshot.samples import image as sample_image
 
+IN_MEMORY = ("em-denoise", "em-background")  # whose peaks are told
 MODEL = "em-background"  # a restoration that is its network's answer, but for the mean, which is kept at the input's
 
 
@@ -104,20 +106,20 @@ def zero_shot(image: np.ndarray, device: str) -> dict[str, float]:
     return seconds
 
 
-def peak_bytes(side_px: int) -> int:
-    """Peak resident memory of a fresh process that predicts one picture, beyond its input and output."""
-    code = f"import benchmarks.tiles as t; t.report_peak({side_px})"
+def peak_bytes(model: str, side_px: int) -> int:
+    """Peak resident memory of a fresh process that restores one picture as a user asks for it, beyond its input and output."""
+    code = f"import benchmarks.tiles as t; t.report_peak({model!r}, {side_px})"
     root = Path(__file__).parent.parent
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     return int(out.stdout)
 
 
-def report_peak(side_px: int) -> None:
-    generator, image = Generator.from_file(Shelf().read(MODEL)), picture(side_px)
-    predict_plane(generator, image)
+def report_peak(model: str, side_px: int) -> None:
+    image = picture(side_px)
+    answer = nf.predict(nf.load(model), image)
     # VmHWM, since ru_maxrss counts the parent's memory before exec
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    print(int(status["VmHWM"].split()[0]) * 1024 - 2 * image.nbytes)
+    print(int(status["VmHWM"].split()[0]) * 1024 - image.nbytes - answer.nbytes)
 
 
 def main() -> None:
@@ -133,7 +135,8 @@ def main() -> None:
     speed, difference = throughput(generator, picture(args.side), args.rounds)
     ratio = {name: speed["tiles"] / s for name, s in speed.items()}
     seconds = zero_shot(picture(args.side), args.device)
-    memory = {side: peak_bytes(side) for side in (args.side, 2 * args.side, 4 * args.side)}
+    sides = (args.side, 2 * args.side, 4 * args.side)
+    memory = {model: {side: peak_bytes(model, side) for side in sides} for model in IN_MEMORY}
     result = {
         "threads": args.threads,
         "side_px": args.side,
@@ -147,8 +150,9 @@ def main() -> None:
     for name in speed:
         print(f"{name:12} {speed[name]:6.2f} Mpx/s   tiles are {ratio[name]:.2f} times as fast")
     print(f"largest difference to untiled: {difference:.1e} of the range")
-    for side, size in memory.items():
-        print(f"peak memory beyond input and output at {side} px: {size / 2**20:.0f} MiB")
+    for model, sizes in memory.items():
+        told = ", ".join(f"{size / 2**20:.0f} MiB at {side} px" for side, size in sizes.items())
+        print(f"{model}, peak memory beyond input and output: {told}")
     for name, s in seconds.items():
         print(f"{name}, the whole picture: {s:.1f} s")
     if args.out:

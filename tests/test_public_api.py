@@ -179,6 +179,6 @@ def test_too_little_memory_anywhere_is_a_clear_error(denoiser, disc, monkeypatch
     def no_memory(*what):
         raise MemoryError("Unable to allocate 33 MiB for an array")
 
-    monkeypatch.setattr("napari_fewshot.engine.predict.Noise.measure", no_memory)
+    monkeypatch.setattr("napari_fewshot.engine.restorer.Noise.measure", no_memory)
     with pytest.raises(nf.FewshotError, match="close other programs"):
         nf.predict(denoiser, disc[0])

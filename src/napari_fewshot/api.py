@@ -25,7 +25,7 @@ from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError, memory_errors_told
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
-from napari_fewshot.core.picture import picture_of
+from napari_fewshot.core.picture import Picture, picture_of
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import NAME, ModelFile, Shelf, read_model
 from napari_fewshot.engine.listen import Listener, Silent
@@ -219,16 +219,26 @@ def predict(
             plane, _ = _answer(first, plane, False, strength if is_segmentation else 1.0, listener)
         plane, unsure = _answer(generator, plane, uncertainty, strength, listener)
         if values is None:
-            values = np.empty((*picture.shape[:-2], *plane.shape), plane.dtype)
-            doubt = np.empty(values.shape, np.float32) if unsure is not None else None
-        values[index] = plane
-        if doubt is not None:
-            doubt[index] = unsure
+            values, doubt = (a if a is None else _first_of(picture, a) for a in (plane, unsure))
+        else:
+            values[index] = plane
+            if doubt is not None:
+                doubt[index] = unsure
         seconds = time.monotonic() - started
         listener.progress(done, picture.n_planes, seconds, seconds / done * (picture.n_planes - done), {}, None)
     if values is None:
         raise PictureError("the image has no plane (one of its axes is empty): choose another one")
     return (values, doubt) if uncertainty else values
+
+
+def _first_of(picture: Picture, answer: np.ndarray) -> np.ndarray:
+    """Room for the answers for all planes of a picture, the first written: no more than that answer if it is the only one."""
+    shape = (*picture.shape[:-2], *answer.shape)
+    if picture.n_planes == 1:
+        return answer.reshape(shape)
+    room = np.empty(shape, answer.dtype)
+    room.reshape(-1, *answer.shape)[0] = answer
+    return room
 
 
 def _answer(

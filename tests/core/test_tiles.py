@@ -19,6 +19,19 @@ def test_pasted_tiles_restore_any_picture_at_any_factor(height, width, tile, hal
 
 
 @settings(max_examples=60, deadline=None)
+@given(SIDES, st.integers(0, 10), st.integers(1, 60), st.integers(8, 96), st.integers(0, 40))
+def test_tiles_of_a_box_cover_the_box_and_see_beyond_it(side, start, height, tile, halo):
+    start, count = min(8 * start, (side - 1) // 8 * 8), np.zeros((side, side), int)
+    box = (slice(start, min(start + height, side)), slice(start, side))
+    for t in plan_tiles(count.shape, tile, halo, 8, box):
+        count[t.inner] += 1
+        for inner, outer in zip(t.inner, t.outer, strict=True):
+            assert outer.start % 8 == 0 and outer.start <= max(0, inner.start - halo)
+            assert outer.stop >= min(side, inner.stop + halo)
+    assert (count[box] == 1).all() and count.sum() == count[box].size
+
+
+@settings(max_examples=60, deadline=None)
 @given(SIDES, SIDES, st.integers(8, 96), st.integers(0, 40), st.sampled_from([1, 8, 16]))
 def test_inner_boxes_cover_each_pixel_once_and_outer_boxes_reach_the_halo(height, width, tile, halo, align):
     count = np.zeros((height, width), int)

@@ -12,10 +12,9 @@ from napari_fewshot.core.card import WITH_TARGETS
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
-from napari_fewshot.engine.background import restore_by_all
 from napari_fewshot.engine.generator import Generator
-from napari_fewshot.engine.predict import restore_unit
 from napari_fewshot.engine.restoration import restore_plane
+from napari_fewshot.engine.restorer import Restorer
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def test_what_is_left_is_closer_to_the_truth_than_the_network_alone(
     noisy, grains, background = uneven
     restored = restore_plane(remover, noisy, Restoring(background=True))
     intensity = Intensity.measure(noisy)
-    alone = intensity.low + intensity.span * restore_unit(remover, noisy, intensity)
+    alone = intensity.low + intensity.span * Restorer(remover, noisy, intensity, alone=True).whole()
     assert error(restored.values, grains) < min(error(alone, grains), 0.6 * error(noisy, grains))
     assert error(restored.maps["background"], background) < 0.7 * background.std()
     whole = restored.values + restored.maps["background"] + restored.maps["residual"]
@@ -62,5 +61,5 @@ def test_a_remover_fine_tuned_to_targets_and_a_small_plane_are_answered_by_the_n
     tuned = Generator(replace(remover.card, data=WITH_TARGETS), remover.network)
     for generator, plane in ((tuned, uneven[0]), (remover, uneven[0][:100, :100])):
         intensity = Intensity.measure(plane)
-        alone = restore_unit(generator, plane, intensity)
-        np.testing.assert_array_equal(restore_by_all(generator, plane, intensity), alone)
+        alone = Restorer(generator, plane, intensity, alone=True).whole()
+        np.testing.assert_array_equal(Restorer(generator, plane, intensity).whole(), alone)

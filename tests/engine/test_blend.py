@@ -12,7 +12,8 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.engine.blend import N_BANDS, N_OTHERS, Blend
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.noise import Noise
-from napari_fewshot.engine.predict import measure_blend, restore_unit, run
+from napari_fewshot.engine.restorer import Restorer
+from napari_fewshot.engine.tiled import run
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +40,21 @@ def test_a_blend_is_closer_to_the_truth_than_the_network_alone(
     clean, noisy = scene(std, smooth_px)
     same = Intensity(0.0, 1.0)
     alone = run(denoiser, same.to_unit(noisy))[0].numpy()
-    blended = restore_unit(denoiser, noisy, same)
+    blended = Restorer(denoiser, noisy, same).whole()
     assert error(blended, clean) < error(alone, clean)
 
 
 def test_noise_that_was_simulated_with_the_same_seed_does_not_mislead_a_blend(denoiser: Generator) -> None:
     clean, _ = scene(0.0, 12.0)
     noisy, same = clean + Noise(0.0, 0.01).draw(clean, np.random.default_rng(0)), Intensity(0.0, 1.0)
-    assert error(restore_unit(denoiser, noisy, same), clean) < error(
+    assert error(Restorer(denoiser, noisy, same).whole(), clean) < error(
         run(denoiser, same.to_unit(noisy))[0].numpy(), clean
     )
 
 
 def test_without_noise_nothing_is_smoothed(denoiser: Generator) -> None:
     clean, _ = scene(0.0, 3.0)
-    assert error(restore_unit(denoiser, clean, Intensity(0.0, 1.0)), clean) < 0.01
+    assert error(Restorer(denoiser, clean, Intensity(0.0, 1.0)).whole(), clean) < 0.01
 
 
 def test_a_blend_that_adds_nothing_is_the_network(denoiser: Generator) -> None:
@@ -64,17 +65,15 @@ def test_a_blend_that_adds_nothing_is_the_network(denoiser: Generator) -> None:
 
 def test_tiles_do_not_show(denoiser: Generator) -> None:
     _, noisy = scene(0.2, 6.0)
-    same = Intensity(0.0, 1.0)
-    blend = measure_blend(denoiser, noisy, same)
-    one, many = (restore_unit(denoiser, noisy, same, blend=blend, tile_px=side) for side in (256, 64))
+    one, many = (Restorer(denoiser, noisy, Intensity(0.0, 1.0), tile_px=side).whole() for side in (256, 64))
     assert np.abs(one - many).max() < 1e-3
 
 
 def test_only_denoising_is_blended() -> None:
     _, noisy = scene(0.1, 4.0)
     same = Intensity(0.0, 1.0)
-    assert measure_blend(nf.load("em-background"), noisy, same) is None
-    assert measure_blend(nf.load("em-denoise"), noisy[:40, :40], same) is None
+    assert Restorer(nf.load("em-background"), noisy, same).blend is None
+    assert Restorer(nf.load("em-denoise"), noisy[:40, :40], same).blend is None
 
 
 def test_noise_seen_twice_lies_between_what_each_look_says() -> None:

@@ -12,7 +12,7 @@ from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.core.tiles import Box
-from napari_fewshot.engine import predict
+from napari_fewshot.engine import tiled
 from napari_fewshot.engine.blend import Blend
 from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.generator import Generator
@@ -129,7 +129,7 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
     denoiser: Generator, superalloy: Sample, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     whole, _ = predict_plane(denoiser, superalloy[0])
-    real, notes = predict.run, []
+    real, notes = tiled.run, []
 
     def small_machine(generator: Generator, unit: np.ndarray, box: Box, blend: Blend | None) -> torch.Tensor:
         if box[0].stop - box[0].start > 130:
@@ -140,7 +140,7 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
         def note(self, message: str) -> None:
             notes.append(message)
 
-    monkeypatch.setattr(predict, "run", small_machine)
+    monkeypatch.setattr(tiled, "run", small_machine)
     result, _ = predict_plane(denoiser, superalloy[0], listener=Noting())
     assert np.abs(result.astype(int) - whole).max() <= 1
     assert any("going on with tiles of" in n for n in notes)
@@ -148,6 +148,6 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
     def no_memory(*what: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(predict, "run", no_memory)
+    monkeypatch.setattr(tiled, "run", no_memory)
     with pytest.raises(ComputeError, match="smallest tile"):
         predict_plane(denoiser, superalloy[0])

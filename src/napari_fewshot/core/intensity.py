@@ -54,8 +54,10 @@ class Intensity:
 
     def to_scale(self, plane: np.ndarray) -> np.ndarray:
         """(Y, X) any dtype -> (Y, X) float32, percentiles at 0 and 1, nothing clipped; non-finite pixels become 0.5."""
-        unit = ((plane.astype(np.float64) - self.low) / self.span).astype(np.float32)
-        return np.nan_to_num(unit, copy=False, nan=0.5, posinf=0.5, neginf=0.5)
+        unit = plane.astype(np.float64)
+        unit -= self.low
+        unit /= self.span
+        return np.nan_to_num(unit.astype(np.float32), copy=False, nan=0.5, posinf=0.5, neginf=0.5)
 
     def to_unit(self, plane: np.ndarray) -> np.ndarray:
         """What networks get: `to_scale`, clipped to [-1, 3] so that a hot pixel cannot upset its neighbours."""
@@ -64,7 +66,9 @@ class Intensity:
     def from_unit(self, unit: np.ndarray, dtype: DTypeLike) -> np.ndarray:
         """Back to the source's range and dtype; floats come as float32, integers rounded and clipped to their range."""
         dtype = np.dtype(dtype)
-        values = unit.astype(np.float64) * self.span + self.low
+        values = unit.astype(np.float64)
+        values *= self.span
+        values += self.low
         if dtype.kind == "f":
             return values.astype(np.float32)
         if dtype.kind == "b":

@@ -26,27 +26,38 @@ class Tile:
         return tuple(slice(s.start * factor, s.stop * factor) for s in self.inner)  # type: ignore[return-value]
 
 
-def plan_tiles(shape: tuple[int, int], tile_px: int, halo_px: int, align_px: int) -> list[Tile]:
-    """Cover a (Y, X) plane with inner boxes of about ``tile_px`` a side.
+def plan_tiles(
+    shape: tuple[int, int], tile_px: int, halo_px: int, align_px: int, within: Box | None = None
+) -> list[Tile]:
+    """Cover a (Y, X) plane, or a box ``within`` it, with inner boxes of about ``tile_px`` a side.
 
-    Outer boxes start on multiples of ``align_px`` (the pooling grid of a network), reach ``halo_px`` further and
-    end at the border of the plane, so a network sees there what it would see without tiles.
+    Outer boxes start on multiples of ``align_px`` (the pooling grid of a network), as a box ``within`` has to, reach ``halo_px``
+    further and end at the border of the plane, so a network sees there what it would see without tiles.
 
     Returns
     -------
     list of Tile
-        Row by row; the inner boxes partition the plane.
+        Row by row; the inner boxes partition the plane, or the box.
     """
-    halo_px = -(-halo_px // align_px) * align_px
-    rows, columns = (_cuts(n, tile_px, align_px) for n in shape)
-    return [Tile((y, x), (_grown(y, halo_px, shape[0]), _grown(x, halo_px, shape[1]))) for y in rows for x in columns]
+    rows, columns = (_cuts(s, tile_px, align_px) for s in within or whole_of(shape))
+    inner = [(y, x) for y in rows for x in columns]
+    return [Tile(box, grown(box, halo_px, align_px, shape)) for box in inner]
 
 
-def _cuts(n: int, tile_px: int, align_px: int) -> list[slice]:
+def whole_of(shape: tuple[int, int]) -> Box:
+    """The box of all of a (Y, X) plane."""
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+def grown(box: Box, by_px: int, align_px: int, shape: tuple[int, int]) -> Box:
+    """A box and ``by_px`` around it, rounded up to ``align_px``, as far as there are pixels."""
+    by_px = -(-by_px // align_px) * align_px
+    y, x = (slice(max(0, s.start - by_px), min(n, s.stop + by_px)) for s, n in zip(box, shape, strict=True))
+    return y, x
+
+
+def _cuts(s: slice, tile_px: int, align_px: int) -> list[slice]:
+    n = s.stop - s.start
     n_tiles = max(1, -(-n // tile_px))
     step = -(-n // (n_tiles * align_px)) * align_px
-    return [slice(a, min(a + step, n)) for a in range(0, n, step)]
-
-
-def _grown(s: slice, halo_px: int, n: int) -> slice:
-    return slice(max(0, s.start - halo_px), min(n, s.stop + halo_px))
+    return [slice(a, min(a + step, s.stop)) for a in range(s.start, s.stop, step)]

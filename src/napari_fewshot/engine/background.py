@@ -1,67 +1,75 @@
-"""Noise and background taken away by two generators: one denoises the plane, one tells its background from afar. No tiles."""
+"""The background of a plane, told from afar by a network that removes noise and background. No tiles."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import product
 
 import numpy as np
 import torch
 
-from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.intensity import SAMPLE_PX, Intensity
 from napari_fewshot.core.shelf import embedded_folder, read_model
-from napari_fewshot.engine.blend import Blend
+from napari_fewshot.core.tiles import Box, Tile, whole_of
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.image import enlarge
-from napari_fewshot.engine.listen import SILENT, Listener
+from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.look import zone_around
 from napari_fewshot.engine.noise import Noise
-from napari_fewshot.engine.predict import restore_unit
-from napari_fewshot.engine.residual import BACKGROUND, smooth_background
-from napari_fewshot.engine.settle import keep_level
+from napari_fewshot.engine.residual import smooth_background
+from napari_fewshot.engine.tiled import network_answer
 from napari_fewshot.tasks.degrade import bin_down
 
 DENOISER = "em-denoise"
 ZOOMS = (2, 4)  # at which the background is told
-SMALLEST_PX = 128
+REACH_PX = 128  # of the reduced plane: a streak is smoothed along some three sigmas
+GRID_PX = 30  # of the reduced plane: the blocks of which smoothing is made are the same wherever a box lies
+BAND_ROWS = 256
 
 
-def restore_by_all(
-    generator: Generator,
-    plane: np.ndarray,
-    intensity: Intensity,
-    *,
-    strength: float = 1.0,
-    blend: Blend | None = None,
-    listener: Listener = SILENT,
-) -> np.ndarray:
-    """Restore a (Y, X) plane as `predict.restore_unit` does, noise and background by two generators.
+class Background:
+    """The background of a (Y, X) plane; guards that each zoom is looked at on one grey scale wherever in the plane."""
 
-    A background is smooth: it is told where the plane is reduced, as the network then sees more of it and there is less noise;
-    noise is fine, and the embedded denoiser is better at it. A model that was fine-tuned to targets answers alone, as it
-    was shown, and so does any model for a plane too small to be reduced.
-    """
-    card = generator.card
-    if card.task != BACKGROUND or card.has_seen_targets or min(plane.shape) < SMALLEST_PX:
-        return restore_unit(generator, plane, intensity, strength=strength, blend=blend, listener=listener)
-    answer = restore_unit(_denoiser(generator.device), plane, intensity, strength=strength, listener=listener)
-    answer -= background_of(generator, plane, intensity, listener)
-    keep_level(answer, plane, intensity)
-    return answer
+    def __init__(self, generator: Generator, plane: np.ndarray, intensity: Intensity) -> None:
+        self.generator, self.plane, self.intensity = generator, plane, intensity
 
+    def of(self, box: Box, listener: Listener) -> np.ndarray:
+        """The background in a box on the unit scale, (y, x) float32 of any level: the mean of what is told at each zoom."""
+        total = np.zeros([s.stop - s.start for s in box], np.float32)
+        for zoom, own in self._scales.items():
+            if own.is_flat:
+                continue
+            wide = zone_around(box, REACH_PX * zoom, GRID_PX * zoom, whole_of(self.plane.shape))
+            small = self._reduced(wide, zoom)
+            rest = own.to_scale(small)
+            level = network_answer(self.generator, small, own, whole_of(small.shape), listener=listener)
+            found = smooth_background(rest - level, Noise.measure(rest), float(rest.mean())) * (own.span / len(ZOOMS))
+            fine = enlarge(torch.from_numpy(found.astype(np.float32))[None, None], zoom)[0, 0].numpy()
+            total += fine[Tile(box, wide).keep()]
+        return total
 
-def background_of(generator: Generator, plane: np.ndarray, intensity: Intensity, listener: Listener) -> np.ndarray:
-    """The background of a (Y, X) plane on the unit scale, float32: the mean of what is told at each zoom."""
-    scaled, total = intensity.to_scale(plane), np.zeros(plane.shape, np.float32)
-    for zoom in ZOOMS:
-        padded = np.pad(scaled, [(0, -n % zoom) for n in plane.shape], mode="edge")
-        small = bin_down(padded, zoom)
-        own = Intensity.measure(small)
-        level, rest = restore_unit(generator, small, own, listener=listener), own.to_scale(small)
-        found = smooth_background(rest - level, Noise.measure(rest), float(rest.mean())) * own.span
-        fine = enlarge(torch.from_numpy(found.astype(np.float32))[None, None], zoom)[0, 0].numpy()
-        total += fine[: plane.shape[0], : plane.shape[1]] / len(ZOOMS)
-    return total
+    def _reduced(self, box: Box, zoom: int) -> np.ndarray:
+        """A box of the plane on its unit scale, ``zoom`` times coarser, (y, x) float32; bands of it are scaled at a time."""
+        rows, part = BAND_ROWS * zoom, self.plane[box]
+        bands = (self.intensity.to_scale(part[row : row + rows]) for row in range(0, len(part), rows))
+        padded = (np.pad(band, [(0, -n % zoom) for n in band.shape], mode="edge") for band in bands)
+        return np.concatenate([bin_down(band, zoom) for band in padded])
+
+    @cached_property
+    def _scales(self) -> dict[int, Intensity]:
+        """The grey scale of the plane reduced by each zoom, by a sample of its areas."""
+        scales = {}
+        for zoom in ZOOMS:
+            step = zoom * max(1, int(np.sqrt(self.plane.size / SAMPLE_PX) / zoom))
+            n_rows, n_columns = (-(-(n - zoom + 1) // step) for n in self.plane.shape)
+            areas = np.zeros((n_rows, n_columns), np.float32)
+            for i, j in product(range(zoom), repeat=2):
+                areas += self.intensity.to_scale(self.plane[i::step, j::step][:n_rows, :n_columns])
+            scales[zoom] = Intensity.measure(areas / np.float32(zoom**2))
+        return scales
 
 
 @lru_cache(maxsize=2)
-def _denoiser(device: str) -> Generator:
+def denoiser(device: str) -> Generator:
+    """The embedded generator that is best at noise."""
     return Generator.from_file(read_model(embedded_folder() / DENOISER), device)

@@ -6,7 +6,7 @@ the noise is weaker. Which mixture is best can be told without the truth where t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_fewshot.core.tiles import Box, Tile
+from napari_fewshot.core.tiles import Box, Tile, whole_of
 from napari_fewshot.engine.handmade import blur
 from napari_fewshot.engine.heads.image import REACH_PX, enlarge
 from napari_fewshot.engine.look import pad_to_grid, whole, zone_around
@@ -60,12 +60,11 @@ class Blend:
     weights: np.ndarray
 
     @classmethod
-    def measure(cls, network: Network, unit: np.ndarray, noise: Noise, device: str, seed: int = 0) -> Blend:
-        """Estimate the weights on parts of a (Y, X) plane on the unit scale, with its noise on that scale."""
+    def measure(cls, network: Network, crops: Iterable[np.ndarray], noise: Noise, device: str, seed: int = 0) -> Blend:
+        """Estimate the weights on `parts` of a plane, (Y, X) each, on the unit scale, with its noise on that scale."""
         n, rng = N_OTHERS * N_BANDS, np.random.default_rng((seed, SALT))
         gram, wish = np.zeros((n, n)), np.zeros(n)
-        for box in parts(unit.shape):
-            crop = unit[box]
+        for crop in crops:
             first, bands = _split(network, crop, device)
             left = crop - first
             known = noise.seen_twice(left, first)
@@ -116,7 +115,7 @@ def _split(network: Network, unit: np.ndarray, device: str) -> tuple[np.ndarray,
     """The network's answer (Y, X), and the bands of how others differ from it, (N_OTHERS * N_BANDS, Y * X) float64."""
     with torch.inference_mode():
         x = pad_to_grid(np.ascontiguousarray(unit), _align_px(network), device)
-        first, *others = _answers(network, x, (slice(0, unit.shape[0]), slice(0, unit.shape[1])))
+        first, *others = _answers(network, x, whole_of(unit.shape))
         found = []
         for other in others:
             rest = other - first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 import numpy as np
@@ -75,3 +76,30 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class PartOf(Silent):
+    """A listener to one of ``n`` equal parts of a work that ``began`` at that `time.perf_counter`."""
+
+    def __init__(self, listener: Listener, part: int, n: int, began: float) -> None:
+        self._listener, self._part, self._n, self._began = listener, part, n, began
+
+    def stopped(self) -> bool:
+        return self._listener.stopped()
+
+    def progress(
+        self,
+        done: int,
+        total: int | None,
+        seconds: float,
+        seconds_left: float | None,
+        losses: dict[str, float],
+        score: float | None,
+    ) -> None:
+        if total is None:
+            return
+        done, total, seconds = self._part * total + done, self._n * total, time.perf_counter() - self._began
+        self._listener.progress(done, total, seconds, seconds * (total / max(done, 1) - 1), losses, score)
+
+    def note(self, message: str) -> None:
+        self._listener.note(message)

@@ -18,7 +18,7 @@ from napari_fewshot.core.tiles import Tile, plan_tiles
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, features_at, pad_to_grid
 from napari_fewshot.engine.network import Network
-from napari_fewshot.engine.predict import SMALLEST_TILE_PX
+from napari_fewshot.engine.tiled import SMALLEST_TILE_PX
 
 CACHE_BYTES = 768 * 2**20
 TILE_PX = 512

@@ -11,6 +11,7 @@ BACKGROUND = "remove_background"  # the task that takes away more than noise
 LAGS_PX = (3, 6)  # further than any detector's noise is correlated, nearer than most structure is large
 BACKGROUND_PX = 12.0  # sigma of what counts as background in every direction
 STREAK_PX = 40.0  # sigma along a streak or a curtain
+REACH_PX = 160  # of the smoothing along a streak: four sigmas
 BLOCKS_A_SIGMA = 4  # of which a wide Gaussian filter is made
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.restoring import AS_TRAINED, Report, Restored, Restoring
-from napari_fewshot.engine.background import restore_by_all
+from napari_fewshot.core.tiles import Tile
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
-from napari_fewshot.engine.noise import Noise
-from napari_fewshot.engine.predict import in_units_of, measure_blend, usable
-from napari_fewshot.engine.residual import BACKGROUND, smooth_background, structure_left
-from napari_fewshot.engine.settle import noise_std
+from napari_fewshot.engine.predict import usable
+from napari_fewshot.engine.residual import BACKGROUND, REACH_PX, smooth_background, structure_left
+from napari_fewshot.engine.restorer import Answer, Restorer, empty_for, in_units_of
+from napari_fewshot.engine.settle import keep_mean, mean_of, noise_std
 from napari_fewshot.engine.trust import AskedAgain
 from napari_fewshot.tasks.degrade import bin_down
 
+ROWS = 512  # of what is left, at a time
 FEW_LEVELS = 12  # grey levels of integers, to which a result is rounded
 
 
@@ -36,44 +39,106 @@ def restore_plane(
     intensity = usable(generator, plane, intensity)
     if plane.dtype.kind in "bui" and not intensity.is_flat and intensity.span < FEW_LEVELS:
         listener.note("the image has a few grey levels only, to which results are rounded: convert it to float32 first")
-    factor = generator.card.factor
-    scaled = intensity.to_scale(plane)
-    noise = Noise.measure(scaled)
-    blend = measure_blend(generator, plane, intensity, noise)
-    answer = restore_by_all(generator, plane, intensity, strength=wishes.strength, blend=blend, listener=listener)
-    level = bin_down(answer, factor) if factor > 1 else answer
-    background = _background(generator, scaled, level, noise)
-    residual = scaled - level - background
-    maps = {}
-    asked = AskedAgain(generator, answer, level + background, noise, wishes.strength, blend, seed)
-    if wishes.uncertainty:
-        maps["uncertainty"] = asked.uncertainty() * np.float32(intensity.span)
-    if wishes.n_alternatives:
-        errors = asked.errors(wishes.n_alternatives, listener=listener)
-        maps["alternatives"] = np.stack([in_units_of(plane, answer + e, intensity, factor) for e in errors])
-    values = in_units_of(plane, answer, intensity, factor)
-    if wishes.background:
-        rest = plane - (bin_down(values, factor) if factor > 1 else values.astype(np.float64))
-        if generator.card.task == BACKGROUND:
-            maps["background"] = (background * intensity.span).astype(np.float32)
-            rest -= maps["background"]
-        maps["residual"] = rest.astype(np.float32)
-    return Restored(values, _report(noise, intensity, scaled, residual), maps)
+    restorer = Restorer(generator, plane, intensity, strength=wishes.strength)
+    canvas = _Canvas(restorer, wishes, seed, listener)
+    has_unknown = generator.card.task == BACKGROUND and not restorer.tells_background
+    for region, answer in restorer.regions(listener, REACH_PX if has_unknown else 0):
+        canvas.add(region, answer)
+    return canvas.finished()
 
 
-def _background(generator: Generator, scaled: np.ndarray, level: np.ndarray, noise: Noise) -> np.ndarray:
-    """What the task takes away beside noise, (Y, X) on the unit scale."""
-    if generator.card.task != BACKGROUND:
-        return np.zeros_like(scaled)
-    return smooth_background(scaled - level, noise, float(scaled.mean())).astype(np.float32)
+class _Canvas:
+    """A restored plane in the making; guards that all regions are judged alike.
+
+    Parameters
+    ----------
+    restorer : Restorer
+    wishes : Restoring
+    seed : int
+    listener : Listener
+    """
+
+    def __init__(self, restorer: Restorer, wishes: Restoring, seed: int, listener: Listener) -> None:
+        self.restorer, self.wishes, self.seed, self.listener = restorer, wishes, seed, listener
+        plane, self.factor = restorer.plane, restorer.generator.card.factor
+        self.values = empty_for(plane, self.factor)
+        self.maps: dict[str, np.ndarray] = {}
+        if wishes.uncertainty:
+            self.maps["uncertainty"] = np.empty(self.values.shape, np.float32)
+        if wishes.n_alternatives:
+            self.maps["alternatives"] = np.empty((wishes.n_alternatives, *self.values.shape), self.values.dtype)
+        if wishes.background and restorer.generator.card.task == BACKGROUND:
+            self.maps["background"] = np.empty(plane.shape, np.float32)
+        self._share: float | None = None
+        self._seen: list[_Seen] = []
+
+    def add(self, region: Tile, answer: Answer) -> None:
+        """Write a region, all that was wished for of it, and how well it is explained."""
+        plane, intensity, noise = self.restorer.plane[region.outer], self.restorer.intensity, self.restorer.noise
+        fine, keep = region.target(self.factor), region.keep(self.factor)
+        self.values[fine] = in_units_of(plane, answer.unit, intensity, self.factor)[keep]
+        scaled = intensity.to_scale(plane)
+        level = bin_down(answer.unit, self.factor) if self.factor > 1 else answer.unit
+        background = self._background(scaled, level, answer)
+        self._seen.append(
+            _Seen.of((scaled - level - background)[region.keep()], noise_std(scaled, noise)[region.keep()])
+        )
+        asked = AskedAgain(self.restorer, answer.unit, level + background, self.seed)
+        if self.wishes.uncertainty:
+            self._share = self._share or asked.share()
+            self.maps["uncertainty"][fine] = asked.uncertainty(self._share)[keep] * np.float32(intensity.span)
+        if self.wishes.n_alternatives:
+            errors = asked.errors(self.wishes.n_alternatives, listener=self.listener)
+            for other, error in zip(self.maps["alternatives"], errors, strict=True):
+                other[fine] = in_units_of(plane, answer.unit + error, intensity, self.factor)[keep]
+        if "background" in self.maps:
+            self.maps["background"][region.inner] = (background * intensity.span)[region.keep()]
+
+    def finished(self) -> Restored:
+        """The restored plane, with the mean of its input, and what is left of it."""
+        plane, intensity, maps = self.restorer.plane, self.restorer.intensity, self.maps
+        keep_mean(self.values, plane)
+        if self.wishes.background:
+            maps["residual"] = np.empty(plane.shape, np.float32)
+            for n in range(0, len(plane), ROWS):
+                rows, fine = slice(n, n + ROWS), slice(n * self.factor, (n + ROWS) * self.factor)
+                level = bin_down(self.values[fine], self.factor) if self.factor > 1 else self.values[fine]
+                maps["residual"][rows] = plane[rows] - level.astype(np.float64)
+                if "background" in maps:
+                    maps["residual"][rows] -= maps["background"][rows]
+        in_units = self.restorer.noise.scaled(-intensity.low / intensity.span, 1 / intensity.span)
+        return Restored(self.values, _report(self._seen, in_units.spoken(mean_of(plane), intensity.span)), maps)
+
+    def _background(self, scaled: np.ndarray, level: np.ndarray, answer: Answer) -> np.ndarray:
+        """What the task takes away beside noise, (Y, X) on the unit scale."""
+        if answer.background is not None:
+            return answer.background
+        if self.restorer.generator.card.task != BACKGROUND:
+            return np.zeros_like(scaled)
+        return smooth_background(scaled - level, self.restorer.noise, float(scaled.mean())).astype(np.float32)
 
 
-def _report(noise: Noise, intensity: Intensity, scaled: np.ndarray, residual: np.ndarray) -> Report:
-    sigma = noise_std(scaled, noise)
-    in_units = noise.scaled(-intensity.low / intensity.span, 1 / intensity.span)
-    return Report(
-        in_units.spoken(intensity.low + intensity.span * float(scaled.mean()), intensity.span),
-        structure_left(residual),
-        float(np.std(residual) / np.sqrt(np.mean(sigma**2))),
-        float(np.mean(np.abs(residual) <= sigma)),
-    )
+@dataclass(frozen=True)
+class _Seen:
+    """What a report needs to know of a part of a plane; squares are sums."""
+
+    n_pixels: int
+    total: float
+    squares: float
+    noise_squares: float
+    n_within: int
+    structure: float
+
+    @classmethod
+    def of(cls, residual: np.ndarray, sigma: np.ndarray) -> _Seen:
+        total, squares, noise_squares = (float(np.sum(x, dtype=np.float64)) for x in (residual, residual**2, sigma**2))
+        n_within = int(np.count_nonzero(np.abs(residual) <= sigma))
+        return cls(residual.size, total, squares, noise_squares, n_within, structure_left(residual))
+
+
+def _report(parts: list[_Seen], noise: str) -> Report:
+    n = sum(p.n_pixels for p in parts)
+    variance = sum(p.squares for p in parts) / n - (sum(p.total for p in parts) / n) ** 2
+    structure = sum(p.structure * p.n_pixels for p in parts) / n
+    off = np.sqrt(max(variance, 0.0) * n / sum(p.noise_squares for p in parts))
+    return Report(noise, structure, float(off), sum(p.n_within for p in parts) / n)

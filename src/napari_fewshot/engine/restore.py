@@ -17,8 +17,9 @@ from napari_fewshot.engine.alone import Alone, Example, coarse_tensor, find_part
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.network import Network
-from napari_fewshot.engine.predict import predict_plane, run
+from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.residual import BACKGROUND
+from napari_fewshot.engine.tiled import run
 
 CROP_PX = 96
 BATCH = 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
@@ -21,14 +23,40 @@ BAND_ROWS = 256  # of the input, enlarged at a time
 MARGIN_PX = 4  # the reach of the bicubic kernel, rounded up
 
 
-def keep_level(answer: np.ndarray, plane: np.ndarray, intensity: Intensity) -> None:
-    """Shift an answer on the unit scale, in place, so that its mean over the finite pixels of its plane is theirs."""
-    seen = finite_pixels(plane)
+def level_off(answer: np.ndarray, plane: np.ndarray, intensity: Intensity) -> tuple[float, int]:
+    """By how much an answer on the unit scale is below its plane, summed over the finite pixels of the plane; and their number."""
+    seen, factor = finite_pixels(plane), len(answer) // len(plane)
     known = plane if seen is None else plane[seen]
-    wanted = (float(np.mean(known, dtype=np.float64)) - intensity.low) / intensity.span
-    factor = len(answer) // len(plane)
     found = answer if seen is None else answer[seen.repeat(factor, 0).repeat(factor, 1)]
-    answer += np.float32(wanted - float(np.mean(found, dtype=np.float64)))
+    if not known.size:
+        return 0.0, 0
+    wanted = (float(np.mean(known, dtype=np.float64)) - intensity.low) / intensity.span
+    return known.size * (wanted - float(np.mean(found, dtype=np.float64))), known.size
+
+
+def keep_mean(values: np.ndarray, plane: np.ndarray) -> None:
+    """Shift a restored plane, in place, so that its mean is that of its input, integers by whole levels; finite pixels count."""
+    off = mean_of(plane) - mean_of(values)
+    if values.dtype.kind == "f":
+        values += np.float32(off)
+    elif values.dtype.kind in "ui" and (levels := round(off)):
+        limits = np.iinfo(values.dtype)
+        for rows in _rows(values):
+            values[rows] = np.clip(values[rows].astype(np.float64) + levels, limits.min, limits.max)
+
+
+def mean_of(plane: np.ndarray) -> float:
+    """Mean of the finite pixels of a (Y, X) plane; 0 where there are none."""
+    total, n = 0.0, 0
+    for rows in _rows(plane):
+        part, seen = plane[rows], finite_pixels(plane[rows])
+        known = part if seen is None else part[seen]
+        total, n = total + float(np.sum(known, dtype=np.float64)), n + known.size
+    return total / max(n, 1)
+
+
+def _rows(plane: np.ndarray) -> Iterator[slice]:
+    return (slice(row, row + BAND_ROWS) for row in range(0, len(plane), BAND_ROWS))
 
 
 def finite_pixels(plane: np.ndarray) -> np.ndarray | None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_fewshot.core.intensity import Intensity
-from napari_fewshot.core.tiles import Box
+from napari_fewshot.core.tiles import Box, whole_of
 from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.noise import Noise, middle
 from napari_fewshot.engine.residual import smooth_background
@@ -36,7 +36,9 @@ def apply_strength(
     *,
     factor: int = 1,
     has_background: bool = False,
-) -> None:
+    noise: Noise | None = None,
+    sigmas: Sequence[float] | None = None,
+) -> Sequence[float] | None:
     """Take away less (``strength`` < 1) or more (> 1) than a network did, in place; 1 leaves its answer as it is.
 
     Below 1, what the network took away is split into scales, and what stands out there of the noise is given back: the less
@@ -58,11 +60,21 @@ def apply_strength(
         As in `core.restoring.Restoring`.
     has_background : bool
         The network took away a background too, which is not given back.
+    noise : Noise or None
+        Of the plane on the unit scale; None measures it.
+    sigmas : sequence of float or None
+        As another part of the same plane returned them; None measures them.
+
+    Returns
+    -------
+    sequence of float or None
+        Noise of what the network took away at each scale; None where nothing was to be done.
     """
     if strength == 1:
-        return
-    taken = _Taken.measure(answer, plane, intensity, factor, has_background)
-    sigmas = scale_sigmas(*taken.part(answer, middle(plane.shape)), taken.noise)
+        return sigmas
+    noise = noise or Noise.measure(intensity.to_scale(plane[middle(plane.shape)]))
+    taken = _Taken.of(answer, plane, intensity, factor, noise, has_background)
+    sigmas = sigmas or scale_sigmas(*taken.part(answer, middle(plane.shape)), noise)
     done = (slice(0, 0), answer[:0])
     for inner, outer in _bands(len(plane)):
         box = (outer, slice(0, plane.shape[1]))
@@ -72,6 +84,7 @@ def apply_strength(
         first, last = ((row - outer.start) * factor for row in (inner.start, inner.stop))
         done = (slice(inner.start * factor, inner.stop * factor), fine[first:last])
     answer[done[0]] = done[1]
+    return sigmas
 
 
 def changed_by(
@@ -122,14 +135,19 @@ class _Taken:
     background: np.ndarray | None = None
 
     @classmethod
-    def measure(
-        cls, answer: np.ndarray, plane: np.ndarray, intensity: Intensity, factor: int, has_background: bool
+    def of(
+        cls,
+        answer: np.ndarray,
+        plane: np.ndarray,
+        intensity: Intensity,
+        factor: int,
+        noise: Noise,
+        has_background: bool,
     ) -> _Taken:
-        noise = Noise.measure(intensity.to_scale(plane[middle(plane.shape)]))
         taken = cls(plane, intensity, factor, noise)
         if not has_background:
             return taken
-        rest, level = taken.part(answer, (slice(0, plane.shape[0]), slice(0, plane.shape[1])))
+        rest, level = taken.part(answer, whole_of(plane.shape))
         return replace(taken, background=smooth_background(rest, noise, float((rest + level).mean())))
 
     def part(self, answer: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:

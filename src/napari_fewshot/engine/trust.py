@@ -9,11 +9,10 @@ from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.tiles import Box, Tile
-from napari_fewshot.engine.background import restore_by_all
-from napari_fewshot.engine.blend import Blend, parts
-from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.blend import parts
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.noise import Noise
+from napari_fewshot.engine.restorer import Restorer
 
 N_DRAWS = 2
 SALT = 1979  # as in `blend`
@@ -26,29 +25,24 @@ FLOOR = 0.005  # of the unit scale: nobody is surer than that of a pixel
 
 @dataclass(frozen=True, eq=False)
 class AskedAgain:
-    """What a network answers where the truth is known: a parametric bootstrap (Efron 1979) of a restored plane.
+    """What a network answers where the truth is known: a parametric bootstrap (Efron 1979) of a restored plane, or of a part of it.
 
     The answer takes the place of the truth, noise as measured is put on it, every second time mirrored, and the
     network restores it again.
 
     Parameters
     ----------
+    restorer : Restorer
+        Of the whole plane.
     answer : ndarray
         (Y * factor, X * factor) on the unit scale.
     level : ndarray
         (Y, X), what the input would be without noise, on the same scale.
-    noise : Noise
-        On the same scale.
-    strength, blend
-        As the answer was made with.
     """
 
-    generator: Generator
+    restorer: Restorer
     answer: np.ndarray
     level: np.ndarray
-    noise: Noise
-    strength: float = 1.0
-    blend: Blend | None = None
     seed: int = 0
 
     def errors(self, n: int, box: Box | None = None, listener: Listener = SILENT) -> list[np.ndarray]:
@@ -57,28 +51,32 @@ class AskedAgain:
         truth, level = (self.answer, self.level) if box is None else (self.answer[self._fine(box)], self.level[box])
         errors = []
         for i in range(n):
-            again = (level + self.noise.draw(np.clip(level, -0.2, 1.3), rng)).astype(np.float32)
+            again = (level + self.restorer.noise.draw(np.clip(level, -0.2, 1.3), rng)).astype(np.float32)
             flip = slice(None, None, -1 if i % 2 else 1)
-            found = restore_by_all(
-                self.generator, again[flip], same, strength=self.strength, blend=self.blend, listener=listener
-            )
-            errors.append(found[flip] - truth)
+            made = self.restorer
+            other = Restorer(made.generator, again[flip], same, strength=made.strength, blend=made.blend)
+            errors.append(other.whole(listener)[flip] - truth)
         return errors
 
-    def uncertainty(self) -> np.ndarray:
+    def uncertainty(self, share: float) -> np.ndarray:
         """One standard deviation of the error of each pixel of the answer, float32 on the unit scale.
 
-        Which pixels are further off than others tells `expected_error`; how far they are off, errors of parts of the plane.
+        Which pixels are further off than others tells `expected_error`; how far they are off, a `share`.
         """
-        expected = expected_error(self.answer, self.level, self.noise)
+        expected = expected_error(self.answer, self.level, self.restorer.noise)
+        return np.sqrt(share * expected**2 + FLOOR**2).astype(np.float32)
+
+    def share(self) -> float:
+        """The squared error as a share of what is expected, by errors of parts of the answer."""
+        expected = expected_error(self.answer, self.level, self.restorer.noise)
         found = compared = 0.0
         for box in parts(self.level.shape):
             found += float(np.mean(np.square(self.errors(N_DRAWS, box))))
             compared += float(np.mean(expected[self._fine(box)] ** 2))
-        return np.sqrt(SCALE * found / compared * expected**2 + FLOOR**2).astype(np.float32)
+        return SCALE * found / compared
 
     def _fine(self, box: Box) -> Box:
-        return Tile(box, box).target(self.generator.card.factor)
+        return Tile(box, box).target(self.restorer.generator.card.factor)
 
 
 def expected_error(answer: np.ndarray, level: np.ndarray, noise: Noise) -> np.ndarray:
