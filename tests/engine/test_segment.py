@@ -1,4 +1,4 @@
-"""How strong the ridge of a head is, is chosen on strokes held out."""
+"""The more is painted, the less a head keeps to what it knew before; where nothing is painted it learns from its likely answers."""
 
 from __future__ import annotations
 
@@ -6,31 +6,38 @@ import numpy as np
 import pytest
 import torch
 
-from napari_fewshot.engine.heads.classes import ClassesHead
-from napari_fewshot.engine.painted import Samples
-from napari_fewshot.engine.segment import STRENGTHS, choose_strength
+from napari_fewshot.core.simulate import simulate_strokes
+from napari_fewshot.core.strokes import painting_of
+from napari_fewshot.engine.heads.classes import N_FEATURES, ClassesHead
+from napari_fewshot.engine.painted import STRENGTHS, strength_of
 
 
-def samples_of(learned: np.ndarray, y: np.ndarray) -> Samples:
-    """Strokes of eight pixels each, dealt to four folds."""
-    return Samples(torch.from_numpy(learned).float(), torch.from_numpy(y), torch.arange(len(y)) // 8 % 4)
+def test_the_more_strokes_the_weaker_the_ridge_and_two_a_class_are_what_it_was_learned_for() -> None:
+    truth = np.repeat([[1, 2]], 256, 0).repeat(256, 1)
+    image = np.zeros(truth.shape, np.uint8)
+    found = [strength_of(painting_of([image], [simulate_strokes(truth, n, 0)])) for n in (1, 2, 3, 6, 15)]
+    assert found == sorted(found, reverse=True) and 0.7 < found[1] < 1.7
+    assert STRENGTHS[0] < found[-1] < 0.3
 
 
-def test_a_head_keeps_the_learned_ridge_where_another_is_no_better() -> None:
-    y = np.arange(256) % 2
-    learned = np.column_stack([y, np.random.default_rng(0).normal(0, 0.01, 256)])
-    assert choose_strength(ClassesHead(2), samples_of(learned, y), 2)[0] == STRENGTHS[0]
+def test_a_longer_and_a_wider_stroke_count_as_far_as_they_reach() -> None:
+    image, strokes = np.zeros((256, 256), np.uint8), np.zeros((256, 256), np.uint8)
+    strokes[10, 10:150], strokes[100, 10:150] = 1, 2
+    thin = strength_of(painting_of([image], [strokes]))
+    wide, far = strokes.copy(), strokes.copy()
+    wide[10:16, 10:150] = 1
+    far[10, 10:250] = 1
+    assert strength_of(painting_of([image], [wide])) == thin > strength_of(painting_of([image], [far]))
+    assert strength_of(painting_of([image] * 2, [strokes, strokes])) == pytest.approx(thin / 2)
 
 
-def test_a_head_takes_a_weaker_ridge_where_what_tells_the_classes_apart_is_faint() -> None:
-    rng = np.random.default_rng(0)
-    y = np.arange(512) % 2
-    learned = np.column_stack([0.06 * y + rng.normal(0, 0.01, 512), rng.normal(0, 1, (512, 4))])
-    head = ClassesHead(5)
-    assert choose_strength(head, samples_of(learned, y), 2)[0] == min(STRENGTHS)
-
-
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_head_keeps_the_learned_ridge_where_too_little_is_painted_to_judge(n_classes: int) -> None:
-    y = np.arange(n_classes)
-    assert choose_strength(ClassesHead(2), samples_of(np.eye(n_classes, 2), y), n_classes)[0] == STRENGTHS[0]
+def test_a_head_learns_from_its_likely_answers_where_nothing_is_painted() -> None:
+    torch.manual_seed(0)
+    kinds = torch.arange(2000) % 2
+    around = torch.randn(2000, 6 + N_FEATURES)
+    around[:, 0] += 4.0 * kinds  # two clouds along one axis
+    x, y = around[:8], kinds[:8]
+    head = ClassesHead(6)
+    alone, together = (head.solve(x, y, 2, around=a) for a in (None, around))
+    right = [float((head.at(around, s).argmax(1) == kinds).float().mean()) for s in (alone, together)]
+    assert right[1] > right[0] + 0.01

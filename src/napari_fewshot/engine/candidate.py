@@ -8,12 +8,13 @@ import numpy as np
 
 from napari_fewshot.core.judge import HeldOut, Learn, Scorer, cross_fit
 from napari_fewshot.core.strokes import Painting
+from napari_fewshot.engine.calibrate import pixels_around
 from napari_fewshot.engine.classic import ForestHead
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.grow import PaintedPixels, learner
 from napari_fewshot.engine.painted import FeatureCache, sample
 from napari_fewshot.engine.ridge import ridge, scorer
-from napari_fewshot.engine.segment import choose_strength, solver_of
+from napari_fewshot.engine.segment import solver_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,8 @@ def candidate_of(generator: Generator, painting: Painting, seed: int, cache: Fea
         )
     samples = sample(generator.network, painting, cache, seed)
     solver = solver_of(generator.network)
-    strength, _ = choose_strength(solver, samples, len(classes))
-    learn = ridge(solver, samples, len(classes), strength, solver.solved)
+    around = pixels_around(generator.network, painting, cache, seed)
+    learn = ridge(solver, samples, len(classes), solver.solved, around)
     x, y, fold = (values.cpu().numpy() for values in (samples.x, samples.y, samples.fold))
     warmth = solver.log_temperature.exp()
     saved = scorer(solver, solver.solved.times(warmth)) if generator.has_head else None

@@ -24,6 +24,9 @@ CACHE_BYTES = 768 * 2**20
 TILE_PX = 512
 MAX_PER_CLASS = 1000  # painted pixels of a class that enter the head; more change nothing and cost time
 CHUNK_PX = 40
+CELL_PX = 32
+CELLS = 5.0  # some two strokes of a class, for which the ridge was learned
+STRENGTHS = (0.05, 2.0)
 N_FOLDS = 4
 
 
@@ -82,18 +85,19 @@ class Samples:
     """Painted pixels as the head sees them.
 
     ``x`` (N, D) features; ``y`` (N,) positions in the sorted classes; ``fold`` (N,) 0 .. N_FOLDS - 1, whole strokes
-    together, fold 0 is held out from training.
+    together, fold 0 is held out from training. ``strength`` is that of a head's ridges, see `strength_of`.
     """
 
     x: Tensor
     y: Tensor
     fold: Tensor
+    strength: float = 1.0
 
     def thinned(self, per_class: int) -> Samples:
         """At most about ``per_class`` pixels of each class, evenly taken."""
         of_class = [(self.y == k).nonzero()[:, 0] for k in range(int(self.y.max()) + 1)]
         kept = torch.cat([k[:: max(1, len(k) // per_class)] for k in of_class])
-        return Samples(self.x[kept], self.y[kept], self.fold[kept])
+        return Samples(self.x[kept], self.y[kept], self.fold[kept], self.strength)
 
 
 def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Samples:
@@ -117,7 +121,24 @@ def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int)
         torch.cat(rows),
         torch.from_numpy(np.concatenate(y)).to(device),
         torch.from_numpy(np.concatenate(folds)).to(device),
+        strength_of(painting),
     )
+
+
+def strength_of(painting: Painting) -> float:
+    """How strong a head's ridges are to be: the more is painted, the less is to be taken from what is known beforehand.
+
+    Pixels of a stroke tell the same; what is counted are the cells of ``CELL_PX`` in which a class is painted, in the geometric
+    mean over classes.
+    """
+    cells: dict[int, int] = {}
+    for plane in painting.planes:
+        row, column = plane.strokes.yx.T // CELL_PX
+        place = row * (plane.image.shape[1] // CELL_PX + 1) + column
+        for k in painting.classes:
+            there = int(np.count_nonzero(np.bincount(place[plane.strokes.classes == k])))
+            cells[k] = cells.get(k, 0) + there
+    return float(np.clip(CELLS / np.exp(np.mean(np.log(list(cells.values())))), *STRENGTHS))
 
 
 def fingerprint(network: Network) -> tuple[float, ...]:

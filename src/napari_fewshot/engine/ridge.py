@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_fewshot.core.judge import Learn, Scorer, cross_fit
 from napari_fewshot.core.operating import NeverMiss, OperatingPoint, operating_point
@@ -16,19 +17,19 @@ ALL_FOLDS = tuple(range(N_FOLDS))
 UNSEEN = (0,)  # the fold that layers are not trained on
 
 
-def ridge(solver: ClassesHead, samples: Samples, n_classes: int, strength: float, like: Solved) -> Learn:
-    """Solves the head on a part of the samples; its logits are as large as those of ``like``, and inclined alike."""
+def ridge(solver: ClassesHead, samples: Samples, n_classes: int, like: Solved, around: Tensor) -> Learn:
+    """Solves the head on a part of the samples, and on pixels ``around``; its logits are as large as those of ``like``, and inclined alike."""
     factor = warmth = solver.log_temperature.detach().exp()
     prior = torch.zeros(n_classes, device=samples.x.device)
     if len(like.bias) == n_classes:  # calibrated heads are smaller than solved ones
         with torch.no_grad():
-            whole = solver.solve(samples.x, samples.y, n_classes, strength)
+            whole = solver.solve(samples.x, samples.y, n_classes, samples.strength, around)
         factor, prior = warmth * like.weight.norm() / whole.weight.norm(), like.prior * warmth
 
     def learn(x: np.ndarray, y: np.ndarray) -> Scorer:
         given = torch.from_numpy(x).to(samples.x.device), torch.from_numpy(y).to(samples.x.device)
         with torch.no_grad():
-            solved = solver.solve(*given, n_classes, strength)
+            solved = solver.solve(*given, n_classes, samples.strength, around)
         return scorer(solver, replace(solved.times(factor), prior=prior))
 
     return learn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,7 @@ from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, finger
 from napari_fewshot.engine.patches import recontrasted
 from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN, point_on, ridge
 
-STRENGTHS = (1.0, 0.1)  # factors on the learned ridge; strokes held out choose, the first when none can
 MARGIN = 0.02  # of IoU on the few strokes held out: less may be chance, and what was pretrained knows more pictures
-CLEARLY = 0.1  # by which another strength must be better there: with less, the usual one does better on all pixels
 JUDGED_PER_CLASS = 300
 CROP_PX = 128
 AGREEMENT = 0.5  # weight of equal answers on unpainted pixels under another contrast
@@ -75,7 +74,6 @@ class OnStrokes:
         self.is_tuned, self.base = False, fingerprint(network)
         self.solved: tuple[tuple[float, ...], Head] | None = None
         self.calibrated: Head | None = None
-        self.strength: float | None = None
         self._take(painting)
 
     def solve(self, module: Network) -> Head:
@@ -94,22 +92,24 @@ class OnStrokes:
     def _solve(self, module: Network) -> Head:
         solver = solver_of(module)
         self.samples = sample(module, self.painting, self.cache, self.seed)
-        judged = self.samples.thinned(JUDGED_PER_CLASS)
-        if self.strength is None:  # once for a painting: scores of other weights would not compare
-            self.strength, score = choose_strength(solver, judged, self.n_classes)
-        else:
-            score = held_out_score(solver, judged, self.n_classes, self.strength)
         self.pixels = pixels_around(module, self.painting, self.cache, self.seed)
-        with torch.no_grad():
-            solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, self.strength)
-            solved = solver.expecting(solved, self.pixels)
-        return Head(solved, self.strength, score, self._offsets(module, solved, self.strength))
+        judged, strength = self.samples.thinned(JUDGED_PER_CLASS), self.samples.strength
+
+        def fitted() -> Solved:
+            with torch.no_grad():
+                solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, strength, self.pixels)
+                return solver.expecting(solved, self.pixels)
+
+        held_out = partial(held_out_score, solver, judged, self.n_classes, self.pixels)
+        jobs: list[Callable[[], Any]] = [fitted, held_out]
+        solved, score = at_once(jobs, self.samples.x.device.type)
+        return Head(solved, strength, score, self._offsets(module, solved, strength))
 
     def _offsets(self, module: Network, solved: Solved, strength: float) -> Tensor | None:
         """What the wish never to miss a class adds to logits; layers that were trained are asked for fold 0 only."""
         if self.never_miss is None:
             return None
-        learn = ridge(solver_of(module), self.samples, self.n_classes, strength, solved)
+        learn = ridge(solver_of(module), self.samples, self.n_classes, solved, self.pixels)
         asked = UNSEEN if self.is_tuned or fingerprint(module) != self.base else ALL_FOLDS
         point = point_on(self.samples, self.painting.classes, learn, self.never_miss, asked)
         return None if point is None else torch.from_numpy(point.offsets(self.painting.classes)).to(solved.bias.device)
@@ -118,7 +118,7 @@ class OnStrokes:
         solver, judged, pixels = solver_of(module), self.samples.thinned(JUDGED_PER_CLASS), self.pixels
 
         def learn(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-            solved = solver.solve(x, y, self.n_classes, head.strength)
+            solved = solver.solve(x, y, self.n_classes, head.strength, pixels)
             return partial(solver.at, solved=replace(solved, prior=head.solved.prior))
 
         scale = float(solver.log_temperature.exp())
@@ -134,7 +134,7 @@ class OnStrokes:
         given = (samples.fold != 0) & (samples.fold != asked_fold)
         if not _has_all(samples.y[given], self.n_classes):
             given = samples.fold != 0
-        solved = solver.solve(samples.x[given], samples.y[given], self.n_classes)
+        solved = solver.solve(samples.x[given], samples.y[given], self.n_classes, samples.strength)
         x = self._two_contrasts(plane, rng)
         logits = solver.scores(self.module.look(x), whole(x), solved)  # (2, K, Y, X)
         asked = logits[:, :, yx[:, 0], yx[:, 1]]  # (2, K, N)
@@ -196,7 +196,7 @@ class OnStrokes:
 
     def _take(self, painting: Painting) -> None:
         self.painting = painting
-        self.solved, self.calibrated, self.strength = None, None, None
+        self.solved, self.calibrated = None, None
         self.n_classes = len(painting.classes)
         classes = np.array(painting.classes)
         self.folds = [
@@ -233,22 +233,13 @@ class OnStrokes:
         )
 
 
-def choose_strength(solver: ClassesHead, samples: Samples, n_classes: int) -> tuple[float, float | None]:
-    """Which of `STRENGTHS` is to be used, and its score: the first unless the other is clearly better on strokes held out."""
-    usual, other = at_once(
-        [partial(held_out_score, solver, samples, n_classes, s) for s in STRENGTHS], samples.x.device.type
-    )
-    is_better = usual is not None and other is not None and other >= usual + CLEARLY
-    return (STRENGTHS[1], other) if is_better else (STRENGTHS[0], usual)
-
-
-def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, strength: float) -> float | None:
-    """Mean IoU on the strokes of fold 0 of a head solved on the others; None when either lacks a class."""
+def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, pixels: Tensor) -> float | None:
+    """Mean IoU on the strokes of fold 0 of a head solved on the others, and on ``pixels`` around; None when either lacks a class."""
     out = samples.fold == 0
     if not (_has_all(samples.y[out], n_classes) and _has_all(samples.y[~out], n_classes)):
         return None
     with torch.no_grad():
-        solved = solver.solve(samples.x[~out], samples.y[~out], n_classes, strength)
+        solved = solver.solve(samples.x[~out], samples.y[~out], n_classes, samples.strength, pixels)
         found, true = solver.at(samples.x[out], solved).argmax(1), samples.y[out]
     # every class counts as if equally much of it were painted
     share = 1.0 / torch.bincount(true, minlength=n_classes).float()
