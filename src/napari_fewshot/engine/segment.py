@@ -21,7 +21,7 @@ from napari_fewshot.engine.device import at_once
 from napari_fewshot.engine.heads.classes import ClassesHead, Solved
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, pad_to_grid, whole
-from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.network import Network, look
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, sample
 from napari_fewshot.engine.patches import recontrasted
 from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN, point_on, ridge
@@ -134,9 +134,11 @@ class OnStrokes:
         given = (samples.fold != 0) & (samples.fold != asked_fold)
         if not _has_all(samples.y[given], self.n_classes):
             given = samples.fold != 0
-        solved = solver.solve(samples.x[given], samples.y[given], self.n_classes, samples.strength)
+        learned = samples.x[given][:, : solver.n_features]  # layers change nothing of hand-made ones
+        solved = solver.solve(learned, samples.y[given], self.n_classes, samples.strength)
         x = self._two_contrasts(plane, rng)
-        logits = solver.scores(self.module.look(x), whole(x), solved)  # (2, K, Y, X)
+        looks = look(self.module.backbone, self.module.zooms, x, whole(x))
+        logits = solver.scores(looks, whole(x), solved)  # (2, K, Y, X)
         asked = logits[:, :, yx[:, 0], yx[:, 1]]  # (2, K, N)
         counts = torch.bincount(y, minlength=self.n_classes).clamp(min=1)
         pixels = F.cross_entropy(asked, y.expand(2, -1), weight=len(y) / (self.n_classes * counts.to(asked.dtype)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.handmade import N_FEATURES
-from napari_fewshot.engine.heads.regress import principal_axes, regress
+from napari_fewshot.engine.heads.regress import Moments, principal_axes, regress
 from napari_fewshot.engine.heads.waves import N_WAVES, Waves
 from napari_fewshot.engine.look import FeatureMap, Look, halved, spread_sum, zone_around
 
@@ -174,21 +174,19 @@ class ClassesHead(nn.Module):
         seen = x if around is None else around
         axes, middle = principal_axes(seen[:, : self.n_features], len(self.axes))
         empty = Solved(none, none, centre, spread, axes, middle, none)
-        columns = self._columns(x, empty)
-        solved = self._regressed(empty, columns, target, share, strength)
+        known = [Moments.of(column, target, share) for column in self._columns(x, empty)]
+        solved = self._regressed(empty, known, strength)
         if around is None:
             return solved
         some = around[::UNPAINTED_STEP]
         likely = (self.at(some, self.expecting(solved, around)) * self.log_temperature.exp()).softmax(1)
-        share = torch.cat([(1 - UNPAINTED) * share, UNPAINTED * _balanced(likely, LEAST_LIKELY)])
-        columns = [torch.cat(both) for both in zip(columns, self._columns(some, solved), strict=True)]
-        return self._regressed(solved, columns, torch.cat([target, likely]), share / share.sum(), strength)
+        share = _balanced(likely, LEAST_LIKELY)
+        more = [Moments.of(column, likely, share) for column in self._columns(some, solved)]
+        return self._regressed(solved, [k.mixed(m, UNPAINTED) for k, m in zip(known, more, strict=True)], strength)
 
-    def _regressed(
-        self, solved: Solved, columns: Sequence[Tensor], target: Tensor, share: Tensor, strength: float
-    ) -> Solved:
-        ridges = [self.log_ridge.exp() * strength, *[target.new_tensor(WAVE_RIDGE * strength)] * 2]
-        found = [regress(x, target, share, ridge) for x, ridge in zip(columns, ridges, strict=True)]
+    def _regressed(self, solved: Solved, known: Sequence[Moments], strength: float) -> Solved:
+        ridges = [self.log_ridge.exp() * strength, *[known[0].x.new_tensor(WAVE_RIDGE * strength)] * 2]
+        found = [moments.regress(ridge) for moments, ridge in zip(known, ridges, strict=True)]
         weight = torch.cat([voice * w for voice, (w, _) in zip(VOICES, found, strict=True)], 1)
         bias = torch.stack([voice * b for voice, (_, b) in zip(VOICES, found, strict=True)]).sum(0)
         return replace(solved, weight=weight, bias=bias, prior=torch.zeros_like(bias))

@@ -2,12 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 ROUNDS = 3
 LEAST_VARIANCE = 1e-4  # of an axis, as a share of that of the first
 SPARE = 8  # axes that are followed and left out in the end: the last ones are not told well
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What ridge regression of targets on features needs to know of some rows, so that those of others can be mixed in.
+
+    Parameters
+    ----------
+    total : Tensor
+        How much the rows count, ().
+    x, y : Tensor
+        Means of features (D,) and targets (K,).
+    xx, xy : Tensor
+        Covariances (D, D) and (D, K), times ``total``.
+    """
+
+    total: Tensor
+    x: Tensor
+    y: Tensor
+    xx: Tensor
+    xy: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, target: Tensor, share: Tensor) -> Moments:
+        """Of (N, D) features and (N, K) targets, each row of which counts as much as ``share`` (N, 1) says."""
+        total = share.sum()
+        mean_x, mean_y = (share * x).sum(0) / total, (share * target).sum(0) / total
+        centred, goal = (x - mean_x) * share.sqrt(), (target - mean_y) * share.sqrt()
+        return cls(total, mean_x, mean_y, centred.T @ centred, centred.T @ goal)
+
+    def mixed(self, other: Moments, share: float) -> Moments:
+        """With others that count ``share`` of what they would, these the rest of 1."""
+        a, b = (1 - share) * self.total, share * other.total
+        apart_x, apart_y, both = other.x - self.x, other.y - self.y, a * b / (a + b)
+        return Moments(
+            a + b,
+            self.x + apart_x * b / (a + b),
+            self.y + apart_y * b / (a + b),
+            (1 - share) * self.xx + share * other.xx + both * torch.outer(apart_x, apart_x),
+            (1 - share) * self.xy + share * other.xy + both * torch.outer(apart_x, apart_y),
+        )
+
+    def regress(self, ridge: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (K, D) and bias (K,); the ridge is a share of the variance of all features."""
+        weight = _solve_spd(self.xx, ridge * self.xx.diagonal().sum().clamp(min=1e-12), self.xy).T
+        return weight, self.y - weight @ self.x
 
 
 def regress(x: Tensor, target: Tensor, share: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,14 +68,13 @@ def regress(x: Tensor, target: Tensor, share: Tensor, ridge: Tensor) -> tuple[Te
     ridge : Tensor
         As a share of the variance of all features.
     """
+    if len(x) >= x.shape[1]:
+        return Moments.of(x, target, share).regress(ridge)
     mean_x, mean_y = (share * x).sum(0), (share * target).sum(0)
     centred = (x - mean_x) * share.sqrt()
     goal = (target - mean_y) * share.sqrt()
     ridge = ridge * (centred**2).sum().clamp(min=1e-12)
-    if len(x) < x.shape[1]:  # the dual problem is the smaller one
-        weight = _solve_spd(centred @ centred.T, ridge, goal).T @ centred
-    else:
-        weight = _solve_spd(centred.T @ centred, ridge, centred.T @ goal).T
+    weight = _solve_spd(centred @ centred.T, ridge, goal).T @ centred  # the dual problem is the smaller one
     return weight, mean_y - weight @ mean_x
 
 
