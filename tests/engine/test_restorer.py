@@ -11,7 +11,7 @@ from napari_fewshot import samples
 from napari_fewshot.core import intensity
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
-from napari_fewshot.engine import noise, restorer
+from napari_fewshot.engine import background, noise, restorer
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Silent
 from napari_fewshot.engine.restoration import restore_plane
@@ -69,7 +69,7 @@ def test_the_mean_is_kept_where_not_all_regions_are_known_from_the_start(
     assert abs(values.mean(dtype=float) - plane.mean(dtype=float)) <= off
 
 
-@pytest.mark.parametrize("name", ["em-denoise", "em-superres-x2"])
+@pytest.mark.parametrize("name", ["em-denoise", "em-background", "em-superres-x2"])
 def test_memory_beyond_input_and_output_does_not_grow_with_the_plane(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +78,8 @@ def test_memory_beyond_input_and_output_does_not_grow_with_the_plane(
     monkeypatch.setattr(restorer, "N_SCOUTS", 1)
     monkeypatch.setattr(noise, "MEASURE_PX", 128)
     monkeypatch.setattr(intensity, "SAMPLE_PX", 128**2)
+    monkeypatch.setattr(background, "SAMPLE_PX", 128**2)
+    monkeypatch.setattr(background, "REACH_PX", 16)
     peaks = []
     for side in (256, 768):
         plane = np.random.default_rng(0).integers(0, 255, (side, side), np.uint8)
