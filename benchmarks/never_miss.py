@@ -104,7 +104,7 @@ def measure(data: Path, n_strokes: int, seeds: int) -> dict[str, dict[str, float
                 f"rank {lam:g}, {delta:g}": rank_head(samples, head, ridge, at, lam, delta) for lam, delta in RANK
             }
             for method, (weight, bias) in heads.items():
-                solver.fill(Solved(weight, bias, none, none, torch.zeros_like(bias)))
+                solver.fill(Solved(weight, bias, none, none, none, none, torch.zeros_like(bias)))
                 for place, crop in places:
                     for recall in (0.9, 0.98):
                         found[method][f"at {recall:.0%}, {place}"].append(alarms(tuned, crop, k, recall))

@@ -138,3 +138,11 @@ def test_enlarging_keeps_the_areas_of_pixels_in_place() -> None:
     ramp = torch.arange(32.0).expand(1, 1, 32, 32)
     fine = enlarge(ramp, 4)[0, 0, 0]
     assert torch.allclose(fine.view(32, 4).mean(1)[4:-4], ramp[0, 0, 0, 4:-4], atol=1e-4)
+
+
+def test_a_head_that_was_fitted_on_learned_features_alone_looks_at_no_others() -> None:
+    torch.manual_seed(0)
+    picture, head = torch.rand(1, 1, 32, 32), ClassesHead(4)
+    looks = [spanning([torch.randn(1, 4, 32, 32)], whole(picture)), spanning(handmade(picture), whole(picture))]
+    solved = head.solve(torch.randn(40, 4), torch.arange(40) % 2, 2)
+    assert torch.equal(head.scores(looks, whole(picture), solved), head.scores(looks[:1], whole(picture), solved))

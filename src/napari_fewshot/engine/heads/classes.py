@@ -253,10 +253,10 @@ class ClassesHead(nn.Module):
         interpolating the many features first, since both maps are linear. Waves are not: hand-made features are
         interpolated before.
         """
-        learned = [seen for look in looks[: -1 if len(solved.centre) else None] for seen in look]
-        parts = _applied(learned, solved.weight)
+        maps = [seen for look in looks for seen in look]
+        parts = _applied(maps, solved.weight[:, : self.n_features])
         if len(solved.centre):
-            parts += self._scores_of_waves(learned, looks[-1], box, solved)
+            parts += self._scores_of_waves(maps, looks[-1], box, solved)
         total = spread_sum(parts, box)
         level = (solved.bias + solved.prior)[:, None, None].to(total.dtype)
         return (total + level) * self.log_temperature.exp()
@@ -265,13 +265,13 @@ class ClassesHead(nn.Module):
         """Logits of the fitted head, (B, K, Y, X)."""
         return self.scores(looks, box, self.solved)
 
-    def _scores_of_waves(self, learned: Look, made: Look, box: Box, solved: Solved) -> list[FeatureMap]:
+    def _scores_of_waves(self, maps: Look, made: Look, box: Box, solved: Solved) -> list[FeatureMap]:
         """(B, K, y, x) scores without the bias around a box, at half the resolution as the learned voice stays fine."""
         here = zone_around(box, 2, 2, made[0].zone)
         coarse = halved(here)
         deviations = torch.cat([seen.halved().spread(coarse) for seen in made], 1)  # (B, H, y, x)
         deviations = (deviations - solved.centre[:, None, None]) / solved.spread[:, None, None]
-        along = spread_sum([one.halved() for one in _applied(learned, solved.axes)], coarse)
+        along = spread_sum([one.halved() for one in _applied(maps, solved.axes)], coarse)
         along = along - solved.middle[:, None, None]
         for_made, for_axes = torch.split(solved.weight[:, self.n_features :], N_WAVES, 1)
         sums = self.over_made.summed(deviations, for_made), self.over_axes.summed(along, for_axes)
@@ -279,9 +279,11 @@ class ClassesHead(nn.Module):
 
 
 def _applied(maps: Look, weight: Tensor) -> list[FeatureMap]:
-    """(K, D ...) weights applied to each map at its own resolution, (B, K, y, x); what is left of them is for others."""
+    """(K, D) weights applied to each map at its own resolution, (B, K, y, x); maps behind the learned ones are not theirs."""
     parts, start = [], 0
     for seen in maps:
+        if start == weight.shape[1]:
+            break
         part = weight[:, start : start + seen.values.shape[1], None, None].to(seen.values.dtype)
         parts.append(seen.of(F.conv2d(seen.values, part)))
         start += seen.values.shape[1]
