@@ -41,7 +41,7 @@ def plan_tiles(
     """
     rows, columns = (_cuts(s, tile_px, align_px) for s in within or whole_of(shape))
     inner = [(y, x) for y in rows for x in columns]
-    return [Tile(box, grown(box, halo_px, align_px, shape)) for box in inner]
+    return [Tile(box, _grown(box, halo_px, align_px, shape)) for box in inner]
 
 
 def whole_of(shape: tuple[int, int]) -> Box:
@@ -49,7 +49,7 @@ def whole_of(shape: tuple[int, int]) -> Box:
     return slice(0, shape[0]), slice(0, shape[1])
 
 
-def grown(box: Box, by_px: int, align_px: int, shape: tuple[int, int]) -> Box:
+def _grown(box: Box, by_px: int, align_px: int, shape: tuple[int, int]) -> Box:
     """A box and ``by_px`` around it, rounded up to ``align_px``, as far as there are pixels."""
     by_px = -(-by_px // align_px) * align_px
     y, x = (slice(max(0, s.start - by_px), min(n, s.stop + by_px)) for s, n in zip(box, shape, strict=True))

@@ -141,9 +141,8 @@ class Restorer:
     def _plan(self, more_px: int) -> list[Tile]:
         """Regions, those first that tell the level: they are spread over the plane."""
         asked = self._helper or self
-        align_px = (
-            asked.generator.network if asked.blend is None else asked.blend.reach(asked.generator.network)
-        ).align_px
+        network, blend = asked.generator.network, asked.blend
+        align_px = network.align_px if blend is None else blend.reach(network).align_px
         halo_px = HALO_PX + more_px + (STRENGTH_HALO_PX if self.strength != 1 else 0)
         regions = plan_tiles(self.plane.shape, REGION_PX // self.generator.card.factor, halo_px, align_px)
         first = {int((i + 0.5) * len(regions) / N_SCOUTS) for i in range(N_SCOUTS)}
@@ -157,9 +156,7 @@ class Restorer:
             unit -= background
             return Answer(unit, background)
         card, part = self.generator.card, self.plane[box]
-        if (
-            self.intensity.is_flat
-        ):  # nothing is there to be restored, and what a network makes of nothing is no structure
+        if self.intensity.is_flat:  # nothing is there, and what a network makes of nothing is no structure
             return Answer(self.intensity.to_scale(part).repeat(card.factor, 0).repeat(card.factor, 1))
         unit = network_answer(
             self.generator, self.plane, self.intensity, box, blend=self.blend, listener=listener, tile_px=self.tile_px
