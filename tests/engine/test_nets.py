@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from napari_fewshot.core.errors import ModelError
 from napari_fewshot.engine.nets import NETS, build_net
@@ -14,6 +15,7 @@ from napari_fewshot.engine.nets.backbone import Backbone
 from napari_fewshot.engine.nets.receptive_unet import DILATIONS, ReceptiveUNet
 from napari_fewshot.engine.nets.residual_unet import PixelGroupNorm
 from napari_fewshot.engine.network import Network
+from napari_fewshot.engine.widen import take_over
 
 SMALL: list[dict[str, Any]] = [
     {"name": "residual-unet", "widths": [8, 8, 16]},
@@ -107,3 +109,18 @@ def test_norm_does_not_mix_pixels() -> None:
 def test_a_network_that_cannot_be_built_names_the_cure(description: dict[str, object]) -> None:
     with pytest.raises(ModelError, match=r"update|export"):
         build_net(description)
+
+
+@pytest.mark.parametrize("description", SMALL, ids=TITLES)
+def test_a_wider_network_answers_what_the_narrower_one_did(description: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    narrow = build_net(description)
+    wide = build_net(description | {"widths": [3 * w for w in narrow.widths]})
+    take_over(wide, narrow.state_dict())
+    x = torch.rand(2, 1, 2 * narrow.align_px, 2 * narrow.align_px)
+    for few, many in zip(narrow(x), wide(x), strict=True):
+        torch.testing.assert_close(many, few.repeat_interleave(3, 1), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="multiple"):
+        take_over(narrow, wide.state_dict())
+    with pytest.raises(ValueError, match="another"):
+        take_over(nn.Conv2d(1, 1, 1), narrow.state_dict())

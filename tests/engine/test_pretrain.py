@@ -132,6 +132,15 @@ def test_a_training_begins_with_earlier_models(tmp_path: Path, superalloy: Sampl
         pretrain(recipe(superalloy, device="cpu", start=start, net={"name": "hrnet", "widths": [4]}), tmp_path / "c")
 
 
+def test_a_wider_network_begins_with_a_narrower_one(tmp_path: Path, superalloy: Sample) -> None:
+    pretrain(recipe(superalloy, device="cpu", steps=2), tmp_path / "a")
+    start = tuple(read_model(p) for p in sorted((tmp_path / "a").iterdir()))
+    pretrain(recipe(superalloy, device="cpu", steps=0, start=start, net=TINY | {"widths": [8, 16]}), tmp_path / "b")
+    models = [read_model(tmp_path / f / "em-denoise") for f in "ab"]
+    narrow, wide = (predict_plane(Generator.from_file(m), superalloy[0][:64, :64])[0] for m in models)
+    np.testing.assert_allclose(wide, narrow, atol=0.1)  # of 255 grey levels; weights are stored as float16
+
+
 def test_half_of_the_precision_trains_as_well(tmp_path: Path, superalloy: Sample) -> None:
     (card,) = pretrain(recipe(superalloy, device="cpu", pretexts={"episodic": 1.0}, in_bfloat16=True), tmp_path)
     assert np.isfinite(card.losses).all() and card.scores["episode mean IoU"] > 0

@@ -31,6 +31,7 @@ from napari_fewshot.engine.pretexts.combined import Combined
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Pretext, Shared, Sources
 from napari_fewshot.engine.pretexts.restore import MODELS, Restore
 from napari_fewshot.engine.spectra import training_spectrum
+from napari_fewshot.engine.widen import take_over
 from napari_fewshot.engine.windows import find_windows, hold_out
 from napari_fewshot.tasks import TASKS
 
@@ -58,7 +59,8 @@ class Recipe:
     steps : int or None
         Instead of a wall time.
     start : tuple of ModelFile
-        Models of an earlier pretraining to begin with; their steps and seconds are counted in.
+        Models of an earlier pretraining to begin with, of as many channels or of a divisor of them; their steps and
+        seconds are counted in.
     resume : Path or None
         Folder of a pretraining that was stopped, to go on with as if it had not.
     adversarial : float
@@ -231,15 +233,16 @@ def _schedule(recipe: Recipe) -> Schedule:
 def _begin_with(module: Shared, model: ModelFile) -> None:
     """Take over the backbone, whichever comes last, and the head where there is one for it."""
     network = Generator.from_file(model).network
-    try:
-        module.backbone.load_state_dict(network.backbone.state_dict())
-    except RuntimeError:
-        raise ModelError(
-            f"'{model.card.name}' is of another network than --net and --widths describe: give those of its card"
-        ) from None
     head = _head_of(module, model.card.name)
-    if head is not None:
-        head.load_state_dict(network.head.state_dict())
+    try:
+        take_over(module.backbone, network.backbone.state_dict())
+        if head is not None:
+            take_over(head, network.head.state_dict())
+    except ValueError:
+        raise ModelError(
+            f"'{model.card.name}' is of another network than --net and --widths describe: give those of its card, "
+            "or multiples of its widths"
+        ) from None
 
 
 def _head_of(module: Shared, model: str) -> nn.Module | None:
