@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_fewshot.engine.handmade import N_FEATURES, handmade
-from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.classes import VOICES, ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
 from napari_fewshot.engine.look import features_at, spanning, whole
 
@@ -146,3 +146,26 @@ def test_a_head_that_was_fitted_on_learned_features_alone_looks_at_no_others() -
     looks = [spanning([torch.randn(1, 4, 32, 32)], whole(picture)), spanning(handmade(picture), whole(picture))]
     solved = head.solve(torch.randn(40, 4), torch.arange(40) % 2, 2)
     assert torch.equal(head.scores(looks, whole(picture), solved), head.scores(looks[:1], whole(picture), solved))
+
+
+def told_by_made(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels whose learned features say nothing and whose hand-made ones say all, (N, 20 + H), and their classes."""
+    y = torch.arange(n) % 2
+    made = 0.3 * torch.randn(n, N_FEATURES) + (2.0 * y[:, None] - 1)
+    return torch.cat([torch.randn(n, 20), made], 1), y
+
+
+def test_the_voice_that_is_right_on_strokes_held_out_counts_more_the_more_is_painted() -> None:
+    torch.manual_seed(0)
+    head, (x, y) = ClassesHead(20), told_by_made(200)
+    fold = torch.arange(200) // 2 % 4
+    few, many = (head.weigh(x, y, fold, 2, strength, x) for strength in (2.0, 0.05))
+    assert VOICES[1] < few[1] < many[1] and many[1] > 0.8
+    for voices in (few, many):
+        assert abs(sum(voices) - 1) < 1e-5 and min(voices) >= 0
+
+
+def test_voices_count_as_usual_where_no_stroke_can_be_held_out() -> None:
+    torch.manual_seed(0)
+    head, (x, y) = ClassesHead(20), told_by_made(40)
+    assert head.weigh(x, y, y, 2, 1.0, x) == VOICES  # each class has one stroke

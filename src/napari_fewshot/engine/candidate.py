@@ -13,7 +13,7 @@ from napari_fewshot.engine.classic import ForestHead
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.grow import PaintedPixels, learner
 from napari_fewshot.engine.painted import FeatureCache, sample
-from napari_fewshot.engine.ridge import ridge, scorer
+from napari_fewshot.engine.ridge import ridge, scorer, weighed
 from napari_fewshot.engine.segment import solver_of
 
 
@@ -56,6 +56,7 @@ def candidate_of(generator: Generator, painting: Painting, seed: int, cache: Fea
     samples = sample(generator.network, painting, cache, seed)
     solver = solver_of(generator.network)
     around = pixels_around(generator.network, painting, cache, seed)
+    samples = weighed(solver, samples, len(classes), around)
     learn = ridge(solver, samples, len(classes), solver.solved, around)
     x, y, fold = (values.cpu().numpy() for values in (samples.x, samples.y, samples.fold))
     warmth = solver.log_temperature.exp()

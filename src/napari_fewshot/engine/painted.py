@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import View
 from napari_fewshot.core.strokes import PaintedPlane, Painting, Strokes
 from napari_fewshot.core.tiles import Tile, plan_tiles
+from napari_fewshot.engine.heads.classes import VOICES
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, features_at, pad_to_grid
 from napari_fewshot.engine.network import Network
@@ -85,19 +86,21 @@ class Samples:
     """Painted pixels as the head sees them.
 
     ``x`` (N, D) features; ``y`` (N,) positions in the sorted classes; ``fold`` (N,) 0 .. N_FOLDS - 1, whole strokes
-    together, fold 0 is held out from training. ``strength`` is that of a head's ridges, see `strength_of`.
+    together, fold 0 is held out from training. ``strength`` is that of a head's ridges, see `strength_of`; ``voices`` are
+    the weights of its parts, see `weighed`.
     """
 
     x: Tensor
     y: Tensor
     fold: Tensor
     strength: float = 1.0
+    voices: tuple[float, ...] = VOICES
 
     def thinned(self, per_class: int) -> Samples:
         """At most about ``per_class`` pixels of each class, evenly taken."""
         of_class = [(self.y == k).nonzero()[:, 0] for k in range(int(self.y.max()) + 1)]
         kept = torch.cat([k[:: max(1, len(k) // per_class)] for k in of_class])
-        return Samples(self.x[kept], self.y[kept], self.fold[kept], self.strength)
+        return replace(self, x=self.x[kept], y=self.y[kept], fold=self.fold[kept])
 
 
 def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Samples:

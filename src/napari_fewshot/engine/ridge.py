@@ -14,7 +14,14 @@ from napari_fewshot.engine.heads.classes import ClassesHead, Solved
 from napari_fewshot.engine.painted import N_FOLDS, Samples
 
 ALL_FOLDS = tuple(range(N_FOLDS))
+JUDGED_PER_CLASS = 300  # painted pixels that heads are judged on
 UNSEEN = (0,)  # the fold that layers are not trained on
+
+
+def weighed(solver: ClassesHead, samples: Samples, n_classes: int, around: Tensor) -> Samples:
+    """The same, knowing how much each part of the head is to count by what it says of strokes held out."""
+    few = samples.thinned(JUDGED_PER_CLASS)
+    return replace(samples, voices=solver.weigh(few.x, few.y, few.fold, n_classes, samples.strength, around))
 
 
 def ridge(solver: ClassesHead, samples: Samples, n_classes: int, like: Solved, around: Tensor) -> Learn:
@@ -23,13 +30,13 @@ def ridge(solver: ClassesHead, samples: Samples, n_classes: int, like: Solved, a
     prior = torch.zeros(n_classes, device=samples.x.device)
     if len(like.bias) == n_classes:  # calibrated heads are smaller than solved ones
         with torch.no_grad():
-            whole = solver.solve(samples.x, samples.y, n_classes, samples.strength, around)
+            whole = solver.solve(samples.x, samples.y, n_classes, samples.strength, around, samples.voices)
         factor, prior = warmth * like.weight.norm() / whole.weight.norm(), like.prior * warmth
 
     def learn(x: np.ndarray, y: np.ndarray) -> Scorer:
         given = torch.from_numpy(x).to(samples.x.device), torch.from_numpy(y).to(samples.x.device)
         with torch.no_grad():
-            solved = solver.solve(*given, n_classes, samples.strength, around)
+            solved = solver.solve(*given, n_classes, samples.strength, around, samples.voices)
         return scorer(solver, replace(solved.times(factor), prior=prior))
 
     return learn

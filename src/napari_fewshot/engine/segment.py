@@ -24,10 +24,9 @@ from napari_fewshot.engine.look import Look, pad_to_grid, whole
 from napari_fewshot.engine.network import Network, look
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, sample
 from napari_fewshot.engine.patches import recontrasted
-from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN, point_on, ridge
+from napari_fewshot.engine.ridge import ALL_FOLDS, JUDGED_PER_CLASS, UNSEEN, point_on, ridge, weighed
 
 MARGIN = 0.02  # of IoU on the few strokes held out: less may be chance, and what was pretrained knows more pictures
-JUDGED_PER_CLASS = 300
 CROP_PX = 128
 AGREEMENT = 0.5  # weight of equal answers on unpainted pixels under another contrast
 ANCHOR = 1.0  # weight that keeps the layers near the pretrained ones
@@ -77,7 +76,7 @@ class OnStrokes:
         self._take(painting)
 
     def solve(self, module: Network) -> Head:
-        """The head for all strokes; how strong its ridge is, is chosen on strokes held out."""
+        """The head for all strokes; how much its parts count, is chosen on strokes held out."""
         state = fingerprint(module)
         if self.solved is None or self.solved[0] != state:
             self.solved, self.calibrated = (state, self._solve(module)), None
@@ -91,13 +90,14 @@ class OnStrokes:
 
     def _solve(self, module: Network) -> Head:
         solver = solver_of(module)
-        self.samples = sample(module, self.painting, self.cache, self.seed)
         self.pixels = pixels_around(module, self.painting, self.cache, self.seed)
-        judged, strength = self.samples.thinned(JUDGED_PER_CLASS), self.samples.strength
+        samples = sample(module, self.painting, self.cache, self.seed)
+        self.samples = samples = weighed(solver, samples, self.n_classes, self.pixels)
+        judged, strength = samples.thinned(JUDGED_PER_CLASS), samples.strength
 
         def fitted() -> Solved:
             with torch.no_grad():
-                solved = solver.solve(self.samples.x, self.samples.y, self.n_classes, strength, self.pixels)
+                solved = solver.solve(samples.x, samples.y, self.n_classes, strength, self.pixels, samples.voices)
                 return solver.expecting(solved, self.pixels)
 
         held_out = partial(held_out_score, solver, judged, self.n_classes, self.pixels)
@@ -118,7 +118,7 @@ class OnStrokes:
         solver, judged, pixels = solver_of(module), self.samples.thinned(JUDGED_PER_CLASS), self.pixels
 
         def learn(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-            solved = solver.solve(x, y, self.n_classes, head.strength, pixels)
+            solved = solver.solve(x, y, self.n_classes, head.strength, pixels, judged.voices)
             return partial(solver.at, solved=replace(solved, prior=head.solved.prior))
 
         scale = float(solver.log_temperature.exp())
@@ -241,7 +241,8 @@ def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, pixels
     if not (_has_all(samples.y[out], n_classes) and _has_all(samples.y[~out], n_classes)):
         return None
     with torch.no_grad():
-        solved = solver.solve(samples.x[~out], samples.y[~out], n_classes, samples.strength, pixels)
+        x, y = samples.x[~out], samples.y[~out]
+        solved = solver.solve(x, y, n_classes, samples.strength, pixels, samples.voices)
         found, true = solver.at(samples.x[out], solved).argmax(1), samples.y[out]
     # every class counts as if equally much of it were painted
     share = 1.0 / torch.bincount(true, minlength=n_classes).float()

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.handmade import N_FEATURES
-from napari_fewshot.engine.heads.regress import Moments, principal_axes, regress
+from napari_fewshot.engine.heads.regress import Moments, principal_axes, regress, stack
 from napari_fewshot.engine.heads.waves import N_WAVES, Waves
 from napari_fewshot.engine.look import FeatureMap, Look, halved, spread_sum, zone_around
 
 N_AXES = 16  # of the learned features that have waves
 MADE_SCALE, AXES_SCALE = 0.35, 0.3  # of the waves over hand-made features, and over axes of learned ones
 WAVE_RIDGE = 5e-3  # as a share of the waves' variance
-VOICES = (0.5, 0.25, 0.25)  # of learned features, waves over hand-made ones, and waves over axes
+PULL = 3.0  # towards the voices as they are, where two strokes of a class are painted
+VOICES = (0.5, 0.25, 0.25)  # of learned features, waves over hand-made ones, and waves over axes, unless strokes tell
 UNPAINTED = 0.5  # how much likely answers on unpainted pixels count beside the strokes
 UNPAINTED_STEP = 4  # of the pixels around are asked; more of them add nothing
 LEAST_LIKELY = 5.0  # pixels: a class that is hardly anywhere is not made of them
@@ -89,7 +90,8 @@ class ClassesHead(nn.Module):
     temperature of the softmax are learned in pretraining.
 
     Hand-made features, if there are any: the same on random `Waves` over them, and over the principal axes of the learned
-    ones. They know the painted image's grey levels and textures, the learned ones know more pictures; they err in different places.
+    ones. They know the painted image's grey levels and textures, the learned ones know more pictures; they err in different
+    places. How much each counts, strokes held out tell.
 
     Parameters
     ----------
@@ -146,8 +148,9 @@ class ClassesHead(nn.Module):
             self.usual, self.usual_scores = torch.stack([usual.mean, usual.deviation]), usual.scores
 
     def solve(
-        self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0, around: Tensor | None = None
-    ) -> Solved:
+        self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0, around: Tensor | None = None,
+        voices: Sequence[float] = VOICES,
+    ) -> Solved:  # fmt: skip
         """Fit on painted pixels.
 
         Parameters
@@ -161,34 +164,71 @@ class ClassesHead(nn.Module):
         around : Tensor or None
             (N', D + H) features of pixels painted or not. Given, the head learns from its own likely answers there too (soft
             labels, as in Grandvalet & Bengio 2004): strokes lie inside of things, most pixels do not.
+        voices : sequence of float
+            How much each of the averaged heads counts, see `weigh`.
         """
         target = F.one_hot(y, n_classes).to(x.dtype)  # (N,) -> (N, K)
         share = _balanced(target)
-        learned, made = x[:, : self.n_features], x[:, self.n_features :]
-        centre = (share * made).sum(0)
-        spread = (share * (made - centre) ** 2).sum(0).sqrt().clamp(min=1e-6)
-        none = x[:0, 0]
-        if not made.shape[1]:
-            weight, bias = regress(learned, target, share, self.log_ridge.exp() * strength)
-            return Solved(weight, bias, centre, spread, none, none, torch.zeros_like(bias))
-        seen = x if around is None else around
-        axes, middle = principal_axes(seen[:, : self.n_features], len(self.axes))
-        empty = Solved(none, none, centre, spread, axes, middle, none)
+        if x.shape[1] == self.n_features:
+            weight, bias = regress(x, target, share, self.log_ridge.exp() * strength)
+            none = x[:0, 0]
+            return Solved(weight, bias, none, none, none, none, torch.zeros_like(bias))
+        empty = self._outset(x, share, x if around is None else around)
         known = [Moments.of(column, target, share) for column in self._columns(x, empty)]
-        solved = self._regressed(empty, known, strength)
+        solved = self._regressed(empty, known, strength, voices)
         if around is None:
             return solved
         some = around[::UNPAINTED_STEP]
         likely = (self.at(some, self.expecting(solved, around)) * self.log_temperature.exp()).softmax(1)
         share = _balanced(likely, LEAST_LIKELY)
         more = [Moments.of(column, likely, share) for column in self._columns(some, solved)]
-        return self._regressed(solved, [k.mixed(m, UNPAINTED) for k, m in zip(known, more, strict=True)], strength)
+        known = [k.mixed(m, UNPAINTED) for k, m in zip(known, more, strict=True)]
+        return self._regressed(solved, known, strength, voices)
 
-    def _regressed(self, solved: Solved, known: Sequence[Moments], strength: float) -> Solved:
-        ridges = [self.log_ridge.exp() * strength, *[known[0].x.new_tensor(WAVE_RIDGE * strength)] * 2]
-        found = [moments.regress(ridge) for moments, ridge in zip(known, ridges, strict=True)]
-        weight = torch.cat([voice * w for voice, (w, _) in zip(VOICES, found, strict=True)], 1)
-        bias = torch.stack([voice * b for voice, (_, b) in zip(VOICES, found, strict=True)]).sum(0)
+    @torch.no_grad()
+    def weigh(
+        self, x: Tensor, y: Tensor, fold: Tensor, n_classes: int, strength: float, around: Tensor
+    ) -> tuple[float, ...]:
+        """How much each voice of `solve` is to count, by what it says of strokes that it was not taught.
+
+        Stacking (Wolpert 1992; Breiman 1996, "Stacked regressions"), drawn towards `VOICES`, the more so the less is painted:
+        few strokes tell little, and pieces of one stroke favour who knows its very grey levels.
+
+        Parameters
+        ----------
+        fold : Tensor
+            (N,) which rows are left out together.
+        """
+        target = F.one_hot(y, n_classes).to(x.dtype)
+        columns = self._columns(x, self._outset(x, _balanced(target), around))
+        said, judged = x.new_zeros(len(VOICES), *target.shape), torch.zeros_like(y, dtype=torch.bool)
+        for out in (fold == f for f in torch.unique(fold)):
+            if not (target[~out].sum(0) > 0).all():
+                continue
+            share = _balanced(target[~out])
+            for voice, (column, ridge) in enumerate(zip(columns, self._ridges(strength), strict=True)):
+                weight, bias = regress(column[~out], target[~out], share, ridge)
+                said[voice, out] = column[out] @ weight.T + bias
+            judged |= out
+        if not judged.any():
+            return VOICES
+        return stack(said[:, judged], target[judged], _balanced(target[judged]), VOICES, PULL * strength**2)
+
+    def _outset(self, x: Tensor, share: Tensor, around: Tensor) -> Solved:
+        """How features are seen before anything is solved."""
+        made, none = x[:, self.n_features :], x[:0, 0]
+        centre = (share * made).sum(0)
+        spread = (share * (made - centre) ** 2).sum(0).sqrt().clamp(min=1e-6)
+        axes, middle = principal_axes(around[:, : self.n_features], len(self.axes))
+        return Solved(none, none, centre, spread, axes, middle, none)
+
+    def _ridges(self, strength: float) -> list[Tensor]:
+        return [self.log_ridge.exp() * strength, *[self.log_ridge.new_tensor(WAVE_RIDGE * strength)] * 2]
+
+    def _regressed(self, solved: Solved, known: Sequence[Moments], strength: float, voices: Sequence[float]) -> Solved:
+        found = [moments.regress(ridge) for moments, ridge in zip(known, self._ridges(strength), strict=True)]
+        weight = torch.cat([voice * w for voice, (w, _) in zip(voices, found, strict=True)], 1)
+        bias = torch.stack([voice * b for voice, (_, b) in zip(voices, found, strict=True)]).sum(0)
         return replace(solved, weight=weight, bias=bias, prior=torch.zeros_like(bias))
 
     def _columns(self, x: Tensor, solved: Solved) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,28 @@ def regress(x: Tensor, target: Tensor, share: Tensor, ridge: Tensor) -> tuple[Te
     ridge = ridge * (centred**2).sum().clamp(min=1e-12)
     weight = _solve_spd(centred @ centred.T, ridge, goal).T @ centred  # the dual problem is the smaller one
     return weight, mean_y - weight @ mean_x
+
+
+def stack(said: Tensor, target: Tensor, share: Tensor, before: Sequence[float], pull: float) -> tuple[float, ...]:
+    """By which non-negative weights (V,) of sum 1 the answers of some are to be averaged.
+
+    Parameters
+    ----------
+    said : Tensor
+        (V, N, K) answers to what they were not taught.
+    target, share : Tensor
+        (N, K) what is true, and (N, 1) how much each row counts.
+    before : sequence of float
+        (V,) weights to stay near.
+    pull : float
+        How near: a squared distance of 1 costs as many times the squared error that ``before`` has.
+    """
+    known = said.new_tensor(before)
+    weighed = (said * share.sqrt()).flatten(1)  # (V, N * K)
+    goal = (target * share.sqrt()).flatten()
+    cost = pull * ((goal - known @ weighed) ** 2).sum()
+    best = _solve_spd(weighed @ weighed.T, cost, (weighed @ goal + cost * known)[:, None])[:, 0].clamp(min=0)
+    return tuple((best / best.sum()).tolist()) if best.any() else tuple(before)
 
 
 def principal_axes(x: Tensor, n: int) -> tuple[Tensor, Tensor]:
