@@ -43,6 +43,7 @@ def pretrain(
     widths: Widths = None,
     receptive_px: int | None = None,
     adversarial: float = 1.0,
+    rate: float = 1e-3,
     log: Path | None = None,
     licence: str = "BSD-3-Clause",
 ) -> list[ModelCard]:
@@ -66,7 +67,7 @@ def pretrain(
     models
         Restoration models to make, with commas; all four when empty. One alone gets more steps, and the backbone to itself.
     start
-        Folder of model folders of an earlier pretraining to begin with.
+        Folder of model folders of an earlier pretraining to begin with, of these widths or of a divisor of each.
     resume
         Folder of a pretraining that was stopped, to go on with as if it had not; the other options stay the same.
     seconds
@@ -93,6 +94,8 @@ def pretrain(
         Receptive field of a receptive-unet: 44, 84, 116, 96, 176, 240, 200, 360 or 424.
     adversarial
         Weight of the adversarial loss of "restore" beside 100 L1; 0 leaves it out.
+    rate
+        Peak learning rate of Adam; some 0.0003 spares weights that were begun with.
     log
         Folder for losses, scores and sample pictures; tensorboard --logdir shows them.
     licence
@@ -133,6 +136,7 @@ def pretrain(
             " ".join(["napari-fewshot", *sys.argv[1:]]),
             licence,
             *([tuple(name.strip() for name in models.split(","))] if models else ()),
+            rate=rate,
         )
         cards = run(recipe, out, listener)
     for card in cards:

@@ -202,6 +202,7 @@ def stand_in_the_way(folder: Path) -> None:
         ({"restorations": ("em-juggle",)}, None, ModelError, "choose any of them"),
         ({"net": {"name": "perceptron"}}, None, ModelError, "known are"),
         ({}, fill, StorageError, "exists already"),
+        ({"rate": 0.0}, None, ModelError, "learns nothing"),
         ({}, stand_in_the_way, StorageError, "choose another folder"),
         ({"net": TINY}, "full", StorageError, "has room for 0 MB"),
     ],

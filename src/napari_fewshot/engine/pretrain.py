@@ -79,6 +79,8 @@ class Recipe:
         For the cards.
     restorations : tuple of str
         The models that ``restore`` makes; fewer get more steps each, and the backbone to themselves.
+    rate : float
+        Peak learning rate of Adam; a third of the usual one suits weights that have learned much already.
     """
 
     pictures: tuple[Picture, ...]
@@ -100,6 +102,7 @@ class Recipe:
     command: str = ""
     licence: str = "BSD-3-Clause"
     restorations: tuple[str, ...] = tuple(MODELS)
+    rate: float = 1e-3
 
     @property
     def models(self) -> list[str]:
@@ -180,6 +183,10 @@ def _check(recipe: Recipe, out: Path) -> None:
         raise ModelError(
             f"'restore' makes {', '.join(MODELS)}: choose any of them, not {', '.join(recipe.restorations)!r}"
         )
+    if not 0 < recipe.rate < 1:
+        raise ModelError(
+            f"a learning rate of {recipe.rate:g} learns nothing: 0.001 is usual, 0.0003 for a second training"
+        )
     if recipe.batch < 1:
         raise ModelError(f"a batch of {recipe.batch} is empty: choose 1 or more")
     if not all(weight > 0 for weight in recipe.pretexts.values()):
@@ -213,6 +220,7 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
         "net": recipe.net,
         "pretexts": dict(recipe.pretexts),
         "seed": recipe.seed,
+        "rate": recipe.rate,
         "adversarial": recipe.adversarial,
         "restorations": list(recipe.restorations),
         "batch": recipe.batch,
@@ -224,10 +232,12 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
 def _schedule(recipe: Recipe) -> Schedule:
     """Warm-up and averaging of long trainings; at most a tenth of short ones, which would else hardly leave the start."""
     if recipe.steps is None:
-        return Schedule(Budget(seconds=recipe.seconds), rate=1e-3, warm_steps=200, average=0.998, look_s=120)
+        return Schedule(Budget(seconds=recipe.seconds), rate=recipe.rate, warm_steps=200, average=0.998, look_s=120)
     tenth = max(1, recipe.steps // 10)
     budget = Budget(steps=recipe.steps)
-    return Schedule(budget, rate=1e-3, warm_steps=min(200, tenth), average=1 - 1 / min(500, tenth + 1), look_s=120)
+    return Schedule(
+        budget, rate=recipe.rate, warm_steps=min(200, tenth), average=1 - 1 / min(500, tenth + 1), look_s=120
+    )
 
 
 def _begin_with(module: Shared, model: ModelFile) -> None:
