@@ -1,21 +1,23 @@
 """What pretraining brings a network that is fine-tuned whole, after 5, 30 and 60 epochs: the shape of tables 2 and 3 of the paper.
 
     python benchmarks/pretraining.py DATA [--steps 300] [--epochs 5 30 60] [--seeds 3] [--images 4] [--crops 8] [--crop-px 192]
-        [--side 512] [--sets NAME ...] [--nets NAME ...] [--restoration-net HRNet] [--adversarial 0] [--work FOLDER]
-        [--out pretraining.json] [--table docs/pretraining-results.md] [--plots docs]
+        [--side 512] [--sets NAME ...] [--nets NAME ...] [--restoration-net HRNet] [--adversarial 0] [--pretexts restore:1,episodic:1]
+        [--only segmentation] [--work FOLDER] [--out pretraining.json] [--table docs/pretraining-results.md] [--plots docs]
 
 DATA holds segmentation/<set>/{images,labels}/*.tif, restoration/<set>/{noisy|lr}, {clean|clean_nobg|hr}/*.tif and pretrain/*.tif. As in
 arXiv 2402.18286 every weight is trained: Adam at 2e-4, flips and rotations; cross-entropy for segmentation, L1 + L2 for restoration. Pretraining
-is "restore" (with its discriminator under --adversarial 1) on images that show none of the specimens scored here. An epoch is
---crops crops of --crop-px of each of --images images; what is scored are up to eight other images of the set. Segmentation: mean Dice of the
-classes but the background. Restoration: L1, PSNR in dB and SSIM of grey levels 0..1, for backgrounds after the least-squares gain and
-offset. Numbers are means over sets, ± one standard deviation over seeds. Trained weights and finished runs are kept in --work and not
+is --pretexts for segmentation (label maps of episodes are those of other sets) and "restore" for restoration (with its discriminator under
+--adversarial 1), on images that show none of the specimens scored here. For segmentation the new layer begins as the product's head does, solved by ridge
+regression on pixels of the training images, for random weights as for pretrained ones; "0 epochs" is that. An epoch is --crops crops of --crop-px of each of --images images; what is
+scored are up to eight other images of the set. Segmentation: mean Dice of the classes but the background. Restoration: L1, PSNR in dB and
+SSIM of grey levels 0..1, for backgrounds after the least-squares gain and offset. Numbers are means over sets, ± one standard deviation over seeds. Trained weights and finished runs are kept in --work and not
 made again. Needs scikit-image and matplotlib beside the package.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from napari_fewshot.core.scores import psnr
 from napari_fewshot.core.shelf import read_model
 from napari_fewshot.engine.device import choose_device, place
 from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.heads.regress import regress
 from napari_fewshot.engine.patches import turned
 from napari_fewshot.engine.predict import predict_plane
 
@@ -56,6 +59,7 @@ PAIRS = {  # title -> model, factor, folder, inputs, targets
 }
 SHOWN_IN_PAIRS = ("sem_superalloy", "sem_ebc_oxide", "sem_nanocomposite", "hrtem_particles_sim")  # left out, too
 RATE, BATCH, N_TESTED = 2e-4, 4, 8
+PIXELS_AN_IMAGE, RIDGE, WARMTH = 4000, 1e-3, 8.0  # of the closed-form beginning; one-hot targets as logits
 
 Rng = np.random.Generator
 
@@ -73,17 +77,42 @@ class Pairs:
 
 
 class Segmenter(nn.Module):
-    """A backbone with one new layer for K classes at full resolution."""
+    """A backbone with one new layer for K classes that looks at the features of all levels, brought to full resolution."""
 
     def __init__(self, backbone: Any, n_classes: int) -> None:
         super().__init__()
-        self.backbone, self.out = backbone, nn.Conv2d(backbone.widths[0], n_classes, 1)
+        self.backbone, self.n_classes = backbone, n_classes
+        self.out = nn.ModuleList(nn.Conv2d(width, n_classes, 1) for width in backbone.widths)
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
         align = self.backbone.align_px
         x = F.pad(x, (0, -w % align, 0, -h % align), mode="replicate")
-        return self.out(self.backbone(x)[0])[..., :h, :w]
+        parts = [enlarged(out(m), x) for out, m in zip(self.out, self.backbone(x), strict=True)]
+        return torch.stack(parts).sum(0)[..., :h, :w]
+
+    @torch.no_grad()
+    def begin(self, pairs: list[Pair], rng: Rng) -> None:
+        """Solve the new layer by ridge regression on some pixels of each image, as the product does with strokes."""
+        device, x, y = next(self.parameters()).device, [], []
+        for given, wanted in pairs:
+            h, w = (n // self.backbone.align_px * self.backbone.align_px for n in given.shape)
+            unit = torch.from_numpy(given[None, None, :h, :w]).to(device)
+            maps = torch.cat([enlarged(m, unit) for m in self.backbone(unit)], 1)[0]  # (D, Y, X)
+            at = torch.from_numpy(rng.integers((h, w), size=(PIXELS_AN_IMAGE, 2))).to(device)
+            x.append(maps[:, at[:, 0], at[:, 1]].T)
+            y.append(torch.from_numpy(wanted).to(device)[at[:, 0], at[:, 1]])
+        target = F.one_hot(torch.cat(y), self.n_classes).float()
+        share = torch.full_like(target[:, :1], 1 / len(target))
+        weight, bias = regress(torch.cat(x), target, share, share.new_tensor(RIDGE))
+        for out, part in zip(self.out, torch.split(weight, list(self.backbone.widths), 1), strict=True):
+            out.weight.copy_(WARMTH * part[:, :, None, None])
+            out.bias.copy_(WARMTH * bias / len(self.out))
+
+
+def enlarged(maps: Tensor, x: Tensor) -> Tensor:
+    """(B, C, y, x) of any level at the resolution of the input."""
+    return maps if maps.shape[-2:] == x.shape[-2:] else F.interpolate(maps, size=x.shape[-2:], mode="bilinear")
 
 
 def fine_tuned(
@@ -158,14 +187,16 @@ def dices(run: Run, pairs: Pairs, n_classes: int, seed: int, args: argparse.Name
     generator = segmenter(weights(run, args.data, args.work, args.device, args.adversarial))
     torch.manual_seed(seed)  # the same new layer for both beginnings
     module = place(Segmenter(generator.network.backbone, n_classes), args.device)
-    for epoch in fine_tuned(module, pairs, lambda x, y: F.cross_entropy(x, y[:, 0]), seed, args):
+    module.begin(pairs.train, np.random.default_rng(seed))
+    trained = fine_tuned(module, pairs, lambda x, y: F.cross_entropy(x, y[:, 0]), seed, args)
+    for epoch in itertools.chain([0], trained):
         scores = [dice(classes(module, x, args.device), y) for x, y in pairs.test]
         n_parameters = sum(p.numel() for p in module.backbone.parameters())
         yield {"epochs": epoch, "Dice": float(np.mean(scores)), "parameters": n_parameters}
 
 
 def at_scale(args: argparse.Namespace) -> tuple[Any, ...]:
-    return args.steps, args.epochs, args.images, args.crops, args.crop_px, args.side, args.adversarial
+    return args.steps, args.epochs, args.images, args.crops, args.crop_px, args.side, args.adversarial, args.pretexts
 
 
 @torch.inference_mode()
@@ -176,7 +207,7 @@ def classes(module: nn.Module, unit: np.ndarray, device: str) -> np.ndarray:
 def beginnings(
     net: dict[str, Any], seed: int, hidden: tuple[str, ...], args: argparse.Namespace
 ) -> Iterator[tuple[str, Run]]:
-    for begin, pretexts in (("random", RANDOM), ("pretrained", "restore")):
+    for begin, pretexts in (("random", RANDOM), ("pretrained", args.pretexts)):
         yield begin, Run(pretexts, args.steps, seed, hidden, net)
 
 
@@ -230,13 +261,12 @@ def restored(generator: Generator, given: np.ndarray, wanted: np.ndarray) -> dic
 
 def report(segmented: list[Row], repaired: list[Row], args: argparse.Namespace) -> str:
     scale = f"{args.steps} steps of pretraining; {args.crops} crops of {args.crop_px} px of each of {args.images} images an epoch; {args.seeds} seeds"
-    parts = [
-        f"Scale: {scale}; sets {', '.join(dict.fromkeys(r['set'] for r in segmented))}.",
-        "Dice by epochs of fine-tuning",
-    ]
-    parts += [table(segmented, ["net", "parameters", "begin"], "epochs", "Dice")]
-    parts += ["Each set", table(segmented, ["set", "net", "begin"], "epochs", "Dice")]
-    for value, digits in (("L1", 4), ("PSNR", 2), ("SSIM", 3)):
+    sets = ", ".join(dict.fromkeys(r["set"] for r in segmented) or PAIRS)
+    parts = [f"Scale: {scale}; {sets}."]
+    if segmented:
+        parts += ["Dice by epochs of fine-tuning", table(segmented, ["net", "parameters", "begin"], "epochs", "Dice")]
+        parts += ["Each set", table(segmented, ["set", "net", "begin"], "epochs", "Dice")]
+    for value, digits in (("L1", 4), ("PSNR", 2), ("SSIM", 3)) if repaired else ():
         parts += [
             f"{value} of {args.restoration_net} by epochs",
             table(repaired, ["task", "begin"], "epochs", value, digits),
@@ -246,6 +276,7 @@ def report(segmented: list[Row], repaired: list[Row], args: argparse.Namespace) 
 
 def main() -> None:
     parser = arguments(__doc__, "work", "out", "table", "plots")
+    parser.add_argument("--pretexts", default="restore:1,episodic:1")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--epochs", type=int, nargs="+", default=[5, 30, 60])
     parser.add_argument("--seeds", type=int, default=3)
@@ -257,18 +288,21 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--restoration-net", default="HRNet", choices=list(NETS))
     parser.add_argument("--adversarial", type=float, default=0.0)
+    parser.add_argument("--only", choices=["segmentation", "restoration"])
     parser.add_argument("--device", default="auto")
     args = parsed(parser)
     args.work, args.device = args.work or Path(tempfile.mkdtemp()), choose_device(args.device)
     args.work.mkdir(parents=True, exist_ok=True)
     hidden = tuple(sorted({*args.sets, *SHOWN_IN_PAIRS}))
-    segmented, repaired = list(segmentation(args, hidden)), list(restoration(args, hidden))
+    segmented = list(segmentation(args, hidden)) if args.only != "restoration" else []
+    repaired = list(restoration(args, hidden)) if args.only != "segmentation" else []
     text = report(segmented, repaired, args)
     results = {"scale": settings(args), "segmentation": segmented, "restoration": repaired}
     write(results, text, args.out, args.table)
-    if args.plots:
+    if args.plots and segmented:
         lines = [{**r, "line": f"{r['net']}, {r['begin']}"} for r in segmented]
         plot(args.plots / "pretraining-dice.png", lines, "epochs", "Dice", "line")
+    if args.plots and repaired:
         lines = [{**r, "line": f"{r['task']}, {r['begin']}"} for r in repaired]
         plot(args.plots / "pretraining-l1.png", lines, "epochs", "L1", "line")
 

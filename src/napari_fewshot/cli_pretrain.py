@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -136,9 +137,8 @@ def pretrain(
             " ".join(["napari-fewshot", *sys.argv[1:]]),
             licence,
             *([tuple(name.strip() for name in models.split(","))] if models else ()),
-            rate=rate,
         )
-        cards = run(recipe, out, listener)
+        cards = run(replace(recipe, rate=rate), out, listener)
     for card in cards:
         describe(card)
     return cards

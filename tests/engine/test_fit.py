@@ -92,6 +92,18 @@ def test_a_loss_that_is_not_a_number_goes_back_and_lowers_the_rate() -> None:
         fit(Parabola(bad=tuple(range(1000))), schedule(), listener, RNG)
 
 
+def test_a_gradient_that_is_not_a_number_moves_no_weight() -> None:
+    class Steep(Parabola):
+        def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+            edge = (0 * self.module.weight).sqrt().sum()  # 0, of infinite slope
+            return super().losses(rng) | ({"edge": edge} if self.step == 50 else {})
+
+    listener = Noting()
+    fitted = fit(Steep(), schedule(), listener, RNG)
+    assert abs(float(fitted.module.weight.detach()) - 3) < 0.1
+    assert any("rate lowered" in n for n in listener.notes)
+
+
 def test_a_training_that_cannot_go_on_keeps_the_best_so_far() -> None:
     listener = Noting()
     fitted = fit(Parabola(bad=tuple(range(100, 1000))), schedule(), listener, RNG)

@@ -184,7 +184,8 @@ class _Loop(Generic[M]):
             return None
         total.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.crew, self.objective.module.parameters())
-        nn.utils.clip_grad_norm_(self.objective.module.parameters(), 1.0)
+        if not torch.isfinite(nn.utils.clip_grad_norm_(self.objective.module.parameters(), 1.0)):
+            return None
         self.optimizer.step()
         self.objective.after_step()
         return terms
@@ -290,7 +291,7 @@ class _Loop(Generic[M]):
         self.listener.progress(self.fitted.steps, self.schedule.budget.steps, seconds, left, values, self.fitted.best)
 
     def _recover(self) -> None:
-        """The loss is not a number: go back to the best weights with half the rate."""
+        """The loss or its gradient is not a number: go back to the best weights with half the rate."""
         self.recoveries += 1
         if self.recoveries > 8:
             raise ComputeError(
