@@ -1,4 +1,4 @@
-"""What keeps a fine-tuning from memorising the strokes: each part left out in turn, after the same number of steps.
+"""What keeps a fine-tuning from memorising the strokes: each part left out, or others added, after the same number of steps.
 
     python benchmarks/ablation.py DATA [--strokes 6] [--seeds 1] [--steps 40] [--side 512] [--others 2] [--sets NAME ...]
                                   [--out ablation.json] [--table ablation.md]
@@ -6,7 +6,8 @@
 DATA holds segmentation/<set>/{images,labels}/*.tif. Simulated strokes, 60 px long and 3 px wide, on the first image that shows
 every class; the layers are trained for --steps steps. Mean IoU over the classes present, on the unpainted pixels of the painted
 image and on other images, of "last" weights, whatever strokes held out say of them, and of the "kept" ones, which are the
-best by strokes held out and what a user gets. The head alone (no step) is the first row. Means over sets and seeds, and how
+best by strokes held out and what a user gets. What is added is in regularisers.py; the images that only its local contrast sees without
+labels are the other ones. The head alone (no step) is the first row. Means over sets and seeds, and how
 many sets the last weights made better than the head alone, on other images.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 from command import few_strokes, parsed, settings, write
 from fewshot import fitted_card
 from peers import OTHERS, PAINTED, Predictor, labelled, score
+from regularisers import DrawnIn, LocalContrast, Term, contrast_across_images
 from runs import set_names
 from torch import Tensor
 
@@ -44,11 +46,12 @@ HEAD = "head alone"
 
 @dataclass(frozen=True)
 class Variant:
-    """A fine-tuning with some terms of its loss left out, and the decay of its averaged weights."""
+    """A fine-tuning with some terms of its loss left out or added, and the decay of its averaged weights."""
 
     name: str
     without: tuple[str, ...] = ()
     average: float = 0.9
+    more: str = ""
 
 
 VARIANTS = (
@@ -57,27 +60,41 @@ VARIANTS = (
     Variant("no anchor to the pretrained weights", ("anchor",)),
     Variant("weights not averaged", average=0.0),
     Variant("cross-entropy on strokes alone", ("agreement", "anchor"), 0.0),
+    Variant("with contrast across images", more="across"),
+    Variant("with local contrast on unpainted images", more="local"),
+    Variant("with objects drawn in", more="drawn"),
 )
+CONTRAST, DRAWN = 0.1, 0.5  # weights of what is added
 
 
 class Ablated(OnStrokes):
-    """Our fine-tuning with some terms of its loss left out, which remembers the weights it scored last."""
+    """Our fine-tuning with some terms of its loss left out or added, which remembers the weights it scored last."""
 
-    def __init__(self, generator: Generator, painting: Painting, without: tuple[str, ...]) -> None:
+    def __init__(self, generator: Generator, painting: Painting, variant: Variant, unpainted: list[np.ndarray]) -> None:
         super().__init__(copy.deepcopy(generator.network), painting, 0, FeatureCache())
-        self.without, self.last = without, self.module
+        self.without, self.last = variant.without, self.module
+        self.more: dict[str, tuple[float, Term]] = {}
+        if variant.more == "across":
+            self.more["across"] = CONTRAST, contrast_across_images
+        elif variant.more == "local":
+            self.more["local"] = CONTRAST, LocalContrast(unpainted)
+        elif variant.more == "drawn":
+            self.more["drawn"] = DRAWN, DrawnIn.of(self)
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        return {name: term for name, term in super().losses(rng).items() if name not in self.without}
+        terms = {name: term for name, term in super().losses(rng).items() if name not in self.without}
+        return terms | {name: weight * term(self, rng) for name, (weight, term) in self.more.items()}
 
     def score(self, module: Network) -> float | None:
         self.last = copy.deepcopy(module)
         return super().score(module)
 
 
-def trained(variant: Variant, generator: Generator, painting: Painting, steps: int) -> Iterator[tuple[str, Predictor]]:
+def trained(
+    variant: Variant, generator: Generator, painting: Painting, unpainted: list[np.ndarray], steps: int
+) -> Iterator[tuple[str, Predictor]]:
     """The last weights and the kept ones, each with the head for all strokes."""
-    objective = Ablated(generator, painting, variant.without)
+    objective = Ablated(generator, painting, variant, unpainted)
     schedule = Schedule(Budget(steps=steps), rate=3e-4, warm_steps=5, average=variant.average, margin=MARGIN)
     kept = fit(objective, schedule, SILENT, np.random.default_rng(0)).module
     card = fitted_card(generator, painting)
@@ -98,11 +115,12 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
         for seed in range(args.seeds):
             strokes = simulate_strokes(pictures[0][1], args.strokes, seed)
             painting = painting_of([pictures[0][0]], [strokes])
+            unpainted = [image for image, _ in pictures[1:]]
             about = {"set": name, "seed": seed}
             head = segmenting(fine_tune_segment(generator, painting, Budget(steps=0)))
             yield {**about, "variant": HEAD, "weights": "kept", **score(head, pictures, strokes)}
             for variant in VARIANTS:
-                for weights, found in trained(variant, generator, painting, args.steps):
+                for weights, found in trained(variant, generator, painting, unpainted, args.steps):
                     yield {**about, "variant": variant.name, "weights": weights, **score(found, pictures, strokes)}
         print(name, flush=True)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.device import at_once
 from napari_fewshot.engine.handmade import N_FEATURES
 from napari_fewshot.engine.heads.regress import Moments, principal_axes, regress, stack
 from napari_fewshot.engine.heads.waves import N_WAVES, Waves
@@ -201,18 +203,21 @@ class ClassesHead(nn.Module):
         """
         target = F.one_hot(y, n_classes).to(x.dtype)
         columns = self._columns(x, self._outset(x, _balanced(target), around))
-        said, judged = x.new_zeros(len(VOICES), *target.shape), torch.zeros_like(y, dtype=torch.bool)
-        for out in (fold == f for f in torch.unique(fold)):
-            if not (target[~out].sum(0) > 0).all():
-                continue
-            share = _balanced(target[~out])
-            for voice, (column, ridge) in enumerate(zip(columns, self._ridges(strength), strict=True)):
-                weight, bias = regress(column[~out], target[~out], share, ridge)
-                said[voice, out] = column[out] @ weight.T + bias
-            judged |= out
-        if not judged.any():
+        parts = [fold == f for f in torch.unique(fold)]
+        parts = [out for out in parts if (target[~out].sum(0) > 0).all()]
+        if not parts:
             return VOICES
-        return stack(said[:, judged], target[judged], _balanced(target[judged]), VOICES, PULL * strength**2)
+
+        def ask(out: Tensor) -> Tensor:
+            """(V, n, K) answers of each voice to what is left out of what it is taught."""
+            share, ridges = _balanced(target[~out]), self._ridges(strength)
+            with torch.no_grad():
+                heads = [regress(c[~out], target[~out], share, r) for c, r in zip(columns, ridges, strict=True)]
+                return torch.stack([c[out] @ w.T + bias for c, (w, bias) in zip(columns, heads, strict=True)])
+
+        said = torch.cat(at_once([partial(ask, out) for out in parts], x.device.type), 1)
+        asked = torch.cat([target[out] for out in parts])
+        return stack(said, asked, _balanced(asked), VOICES, PULL * strength**2)
 
     def _outset(self, x: Tensor, share: Tensor, around: Tensor) -> Solved:
         """How features are seen before anything is solved."""
