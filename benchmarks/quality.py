@@ -1,11 +1,12 @@
 """Segmentation by the embedded weights on labelled micrographs, beside simple peers; restorations: see restoration.py.
 
-    python benchmarks/quality.py DATA [--strokes 6] [--seeds 2] [--seconds 10] [--out quality.json] [--table docs/quality.md]
+    python benchmarks/quality.py DATA [--strokes 6] [--seeds 2] [--seconds 10] [--heads-of MODEL ...] [--out quality.json] [--table docs/quality.md]
 
 DATA holds segmentation/<set>/{images,labels}/*.tif.
 Simulated strokes on the first image that shows every class; mean IoU over the classes present, on its
 unpainted pixels ("painted image") and on up to four others ("other images"). Peer: extra-trees on multiscale intensity, edge
-and texture features (sigma 0.7 to 16), raw and after bringing the 1st and 99th percentile of each image to 0 and 1.
+and texture features (sigma 0.7 to 16), raw and after bringing the 1st and 99th percentile of each image to 0 and 1. With
+--heads-of, the heads of these embedded models or model folders alone are compared.
 Needs scikit-learn and scikit-image beside the package.
 """
 
@@ -15,7 +16,7 @@ import argparse
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,18 +28,22 @@ import napari_fewshot as nf
 from napari_fewshot.core.simulate import simulate_strokes
 
 
-def ours(image: np.ndarray, strokes: np.ndarray, **budget: float) -> Predictor:
-    tuned = nf.fine_tune(nf.load("em-segment"), image, strokes, seed=0, **budget)
+def ours(image: np.ndarray, strokes: np.ndarray, model: str = "em-segment", **budget: float) -> Predictor:
+    tuned = nf.fine_tune(nf.load(model), image, strokes, seed=0, **budget)
     return lambda plane: nf.predict(tuned, plane)
 
 
-def segmentation(data: Path, n_strokes: int, seeds: int, seconds: float) -> Iterator[dict[str, object]]:
+def segmentation(
+    data: Path, n_strokes: int, seeds: int, seconds: float, heads: Sequence[str]
+) -> Iterator[dict[str, object]]:
     methods: dict[str, Callable[[np.ndarray, np.ndarray], Predictor]] = {
         "extra-trees": partial(classic, "extra-trees", False),
         "extra-trees, normalised": partial(classic, "extra-trees", True),
         "ours, head only": lambda i, s: ours(i, s, steps=0),
         f"ours, {seconds:g} s": lambda i, s: ours(i, s, seconds=seconds),
     }
+    if heads:
+        methods = {f"{Path(m).name}, head only": partial(ours, model=m, steps=0) for m in heads}
     for folder in sorted((data / "segmentation").iterdir()):
         pictures = labelled(folder)
         image, truth = pictures[0]
@@ -68,12 +73,13 @@ def main() -> None:
     parser.add_argument("--strokes", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--heads-of", nargs="+", default=())
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    segmented = list(segmentation(args.data, args.strokes, args.seeds, args.seconds))
+    segmented = list(segmentation(args.data, args.strokes, args.seeds, args.seconds, args.heads_of))
     text = "\n".join(
         [
             f"Segmentation, {args.strokes} strokes a class, mean IoU of {args.seeds} seeds",
