@@ -119,7 +119,7 @@ def test_what_there_is_more_of_is_answered_sooner_and_what_is_rare_is_not_lost()
 def test_a_head_keeps_what_it_learned_and_what_painted_pictures_look_like() -> None:
     x, y = torch.randn(50, 20 + N_FEATURES), torch.arange(50) % 2
     head, again = ClassesHead(20, 2), ClassesHead(20, 2)
-    head.fill(head.remembering(head.expecting(head.solve(x, y, 2, around=x), x[:20] + 1), x))
+    head.fill(head.remembering(head.expecting(head.solve(x, y, 2, around=head.survey(x)), x[:20] + 1), x))
     again.load_state_dict(head.state_dict())
     assert torch.equal(again.solved.prior, head.prior) and head.prior.any() and head.axes.any()
     assert again.solved.usual is not None and torch.equal(again.solved.usual.scores, head.usual_scores)
@@ -159,7 +159,7 @@ def test_the_voice_that_is_right_on_strokes_held_out_counts_more_the_more_is_pai
     torch.manual_seed(0)
     head, (x, y) = ClassesHead(20), told_by_made(200)
     fold = torch.arange(200) // 2 % 4
-    few, many = (head.weigh(x, y, fold, 2, strength, x) for strength in (2.0, 0.05))
+    few, many = (head.weigh(x, y, fold, 2, strength, head.survey(x)) for strength in (2.0, 0.05))
     assert VOICES[1] < few[1] < many[1] and many[1] > 0.8
     for voices in (few, many):
         assert abs(sum(voices) - 1) < 1e-5 and min(voices) >= 0
@@ -168,4 +168,4 @@ def test_the_voice_that_is_right_on_strokes_held_out_counts_more_the_more_is_pai
 def test_voices_count_as_usual_where_no_stroke_can_be_held_out() -> None:
     torch.manual_seed(0)
     head, (x, y) = ClassesHead(20), told_by_made(40)
-    assert head.weigh(x, y, y, 2, 1.0, x) == VOICES  # each class has one stroke
+    assert head.weigh(x, y, y, 2, 1.0, head.survey(x)) == VOICES  # each class has one stroke

@@ -38,6 +38,6 @@ def test_a_head_learns_from_its_likely_answers_where_nothing_is_painted() -> Non
     around[:, 0] += 4.0 * kinds  # two clouds along one axis
     x, y = around[:8], kinds[:8]
     head = ClassesHead(6)
-    alone, together = (head.solve(x, y, 2, around=a) for a in (None, around))
+    alone, together = (head.solve(x, y, 2, around=a) for a in (None, head.survey(around)))
     right = [float((head.at(around, s).argmax(1) == kinds).float().mean()) for s in (alone, together)]
     assert right[1] > right[0] + 0.01

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.heads.classes import Around, ClassesHead
 from napari_fewshot.engine.look import features_at
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples
@@ -56,8 +57,9 @@ def calibrating_factor(learn: Learn, samples: Samples, pixels: Tensor, score: Sc
     return float(np.exp(TRUST * high))
 
 
-def pixels_around(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Tensor:
-    """(N, D) features of random pixels of the tiles in which something is painted: their looks are in the cache."""
+def pixels_around(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Around:
+    """Random pixels of the tiles in which something is painted: their looks are in the cache."""
+    assert isinstance(network.head, ClassesHead)
     rng = np.random.default_rng(seed)
     found = [
         (plane, tile) for plane in painting.planes for tile, _ in cache.painted_tiles(network, plane, plane.strokes.yx)
@@ -67,7 +69,8 @@ def pixels_around(network: Network, painting: Painting, cache: FeatureCache, see
         yx = rng.integers(*_corners(tile.keep()), (max(1, N_PIXELS // len(found)), 2))
         looks = cache.looks_at(network, plane.key, plane.image, plane.intensity, tile)
         rows.append(features_at(looks, torch.from_numpy(yx).to(looks[0][0].values.device)))
-    return torch.cat(rows)
+    with torch.no_grad():
+        return network.head.survey(torch.cat(rows))
 
 
 def _agreement(learn: Learn, samples: Samples, pixels: Tensor, n_classes: int) -> float | None:

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from napari_fewshot.core.judge import Learn, Scorer, cross_fit
 from napari_fewshot.core.operating import NeverMiss, OperatingPoint, operating_point
-from napari_fewshot.engine.heads.classes import ClassesHead, Solved
+from napari_fewshot.engine.heads.classes import Around, ClassesHead, Solved
 from napari_fewshot.engine.painted import N_FOLDS, Samples
 
 ALL_FOLDS = tuple(range(N_FOLDS))
@@ -18,13 +17,13 @@ JUDGED_PER_CLASS = 300  # painted pixels that heads are judged on
 UNSEEN = (0,)  # the fold that layers are not trained on
 
 
-def weighed(solver: ClassesHead, samples: Samples, n_classes: int, around: Tensor) -> Samples:
+def weighed(solver: ClassesHead, samples: Samples, n_classes: int, around: Around) -> Samples:
     """The same, knowing how much each part of the head is to count by what it says of strokes held out."""
     few = samples.thinned(JUDGED_PER_CLASS)
     return replace(samples, voices=solver.weigh(few.x, few.y, few.fold, n_classes, samples.strength, around))
 
 
-def ridge(solver: ClassesHead, samples: Samples, n_classes: int, like: Solved, around: Tensor) -> Learn:
+def ridge(solver: ClassesHead, samples: Samples, n_classes: int, like: Solved, around: Around) -> Learn:
     """Solves the head on a part of the samples, and on pixels ``around``; its logits are as large as those of ``like``, and inclined alike."""
     factor = warmth = solver.log_temperature.detach().exp()
     prior = torch.zeros(n_classes, device=samples.x.device)

@@ -18,7 +18,7 @@ from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
 from napari_fewshot.engine.device import at_once
-from napari_fewshot.engine.heads.classes import ClassesHead, Solved
+from napari_fewshot.engine.heads.classes import Around, ClassesHead, Solved
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, pad_to_grid, whole
 from napari_fewshot.engine.network import Network, look
@@ -98,7 +98,7 @@ class OnStrokes:
         def fitted() -> Solved:
             with torch.no_grad():
                 solved = solver.solve(samples.x, samples.y, self.n_classes, strength, self.pixels, samples.voices)
-                return solver.expecting(solved, self.pixels)
+                return solver.expecting(solved, self.pixels.x)
 
         held_out = partial(held_out_score, solver, judged, self.n_classes, self.pixels)
         jobs: list[Callable[[], Any]] = [fitted, held_out]
@@ -123,8 +123,8 @@ class OnStrokes:
 
         scale = float(solver.log_temperature.exp())
         with torch.no_grad():
-            factor = calibrating_factor(learn, judged, pixels, partial(solver.at, solved=head.solved), scale)
-            solved = solver.remembering(head.solved, pixels).times(factor)
+            factor = calibrating_factor(learn, judged, pixels.x, partial(solver.at, solved=head.solved), scale)
+            solved = solver.remembering(head.solved, pixels.x).times(factor)
         return replace(head, solved=solved, offsets=self._offsets(module, solved, head.strength))
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -235,7 +235,7 @@ class OnStrokes:
         )
 
 
-def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, pixels: Tensor) -> float | None:
+def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, pixels: Around) -> float | None:
     """Mean IoU on the strokes of fold 0 of a head solved on the others, and on ``pixels`` around; None when either lacks a class."""
     out = samples.fold == 0
     if not (_has_all(samples.y[out], n_classes) and _has_all(samples.y[~out], n_classes)):

@@ -33,6 +33,23 @@ LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
+class Around:
+    """Pixels painted or not, from where something is painted.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, D + H) features.
+    axes, middle : Tensor
+        (N_AXES, D) and (N_AXES,) of the learned ones, see `regress.principal_axes`.
+    """
+
+    x: Tensor
+    axes: Tensor
+    middle: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Usual:
     """What the painted pictures look like, in features; by it one sees whether another looks unlike them.
 
@@ -149,8 +166,12 @@ class ClassesHead(nn.Module):
         else:
             self.usual, self.usual_scores = torch.stack([usual.mean, usual.deviation]), usual.scores
 
+    def survey(self, x: Tensor) -> Around:
+        """What `solve` needs to know of (N, D + H) features of pixels painted or not."""
+        return Around(x, *principal_axes(x[:, : self.n_features], len(self.axes)))
+
     def solve(
-        self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0, around: Tensor | None = None,
+        self, x: Tensor, y: Tensor, n_classes: int, strength: float = 1.0, around: Around | None = None,
         voices: Sequence[float] = VOICES,
     ) -> Solved:  # fmt: skip
         """Fit on painted pixels.
@@ -163,9 +184,8 @@ class ClassesHead(nn.Module):
             (N,) classes 0 .. n_classes - 1.
         strength : float
             Factor on the ridges.
-        around : Tensor or None
-            (N', D + H) features of pixels painted or not. Given, the head learns from its own likely answers there too (soft
-            labels, as in Grandvalet & Bengio 2004): strokes lie inside of things, most pixels do not.
+        around : Around or None
+            Given, the head learns from its own likely answers there too (soft labels, as in Grandvalet & Bengio 2004): strokes lie inside of things, most pixels do not.
         voices : sequence of float
             How much each of the averaged heads counts, see `weigh`.
         """
@@ -175,13 +195,13 @@ class ClassesHead(nn.Module):
             weight, bias = regress(x, target, share, self.log_ridge.exp() * strength)
             none = x[:0, 0]
             return Solved(weight, bias, none, none, none, none, torch.zeros_like(bias))
-        empty = self._outset(x, share, x if around is None else around)
+        empty = self._outset(x, share, around or self.survey(x))
         known = [Moments.of(column, target, share) for column in self._columns(x, empty)]
         solved = self._regressed(empty, known, strength, voices)
         if around is None:
             return solved
-        some = around[::UNPAINTED_STEP]
-        likely = (self.at(some, self.expecting(solved, around)) * self.log_temperature.exp()).softmax(1)
+        some = around.x[::UNPAINTED_STEP]
+        likely = (self.at(some, self.expecting(solved, around.x)) * self.log_temperature.exp()).softmax(1)
         share = _balanced(likely, LEAST_LIKELY)
         more = [Moments.of(column, likely, share) for column in self._columns(some, solved)]
         known = [k.mixed(m, UNPAINTED) for k, m in zip(known, more, strict=True)]
@@ -189,7 +209,7 @@ class ClassesHead(nn.Module):
 
     @torch.no_grad()
     def weigh(
-        self, x: Tensor, y: Tensor, fold: Tensor, n_classes: int, strength: float, around: Tensor
+        self, x: Tensor, y: Tensor, fold: Tensor, n_classes: int, strength: float, around: Around
     ) -> tuple[float, ...]:
         """How much each voice of `solve` is to count, by what it says of strokes that it was not taught.
 
@@ -219,13 +239,12 @@ class ClassesHead(nn.Module):
         asked = torch.cat([target[out] for out in parts])
         return stack(said, asked, _balanced(asked), VOICES, PULL * strength**2)
 
-    def _outset(self, x: Tensor, share: Tensor, around: Tensor) -> Solved:
+    def _outset(self, x: Tensor, share: Tensor, around: Around) -> Solved:
         """How features are seen before anything is solved."""
         made, none = x[:, self.n_features :], x[:0, 0]
         centre = (share * made).sum(0)
         spread = (share * (made - centre) ** 2).sum(0).sqrt().clamp(min=1e-6)
-        axes, middle = principal_axes(around[:, : self.n_features], len(self.axes))
-        return Solved(none, none, centre, spread, axes, middle, none)
+        return Solved(none, none, centre, spread, around.axes, around.middle, none)
 
     def _ridges(self, strength: float) -> list[Tensor]:
         return [self.log_ridge.exp() * strength, *[self.log_ridge.new_tensor(WAVE_RIDGE * strength)] * 2]
