@@ -2,13 +2,14 @@
 
     python benchmarks/pretraining.py DATA [--steps 300] [--epochs 5 30 60] [--seeds 3] [--images 4] [--crops 8] [--crop-px 192]
         [--side 512] [--sets NAME ...] [--nets NAME ...] [--restoration-net HRNet] [--adversarial 0] [--pretexts restore:1,episodic:1]
-        [--only segmentation] [--work FOLDER] [--out pretraining.json] [--table docs/pretraining-results.md] [--plots docs]
+        [--embedded em-denoise] [--only segmentation] [--work FOLDER] [--out pretraining.json] [--table docs/pretraining-results.md] [--plots docs]
 
 DATA holds segmentation/<set>/{images,labels}/*.tif, restoration/<set>/{noisy|lr}, {clean|clean_nobg|hr}/*.tif and pretrain/*.tif. As in
 arXiv 2402.18286 every weight is trained: Adam at 2e-4, flips and rotations; cross-entropy for segmentation, L1 + L2 for restoration. Pretraining
 is --pretexts for segmentation (label maps of episodes are those of other sets) and "restore" for restoration (with its discriminator under
 --adversarial 1), on images that show none of the specimens scored here. For segmentation the new layer begins as the product's head does, solved by ridge
-regression on pixels of the training images, for random weights as for pretrained ones; "0 epochs" is that. An epoch is --crops crops of --crop-px of each of --images images; what is
+regression on pixels of the training images, for random weights as for pretrained ones; "0 epochs" is that. --embedded begins with the backbone of a model that ships, too, where the network
+is the same: it has learned far longer, and has seen other images of these specimens, without labels. An epoch is --crops crops of --crop-px of each of --images images; what is
 scored are up to eight other images of the set. Segmentation: mean Dice of the classes but the background. Restoration: L1, PSNR in dB and
 SSIM of grey levels 0..1, for backgrounds after the least-squares gain and offset. Numbers are means over sets, ± one standard deviation over seeds. Trained weights and finished runs are kept in --work and not
 made again. Needs scikit-image and matplotlib beside the package.
@@ -21,6 +22,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from runs import RANDOM, Row, Run, kept, plot, segmenter, set_names, table, weig
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
+import napari_fewshot as nf
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.scores import psnr
 from napari_fewshot.core.shelf import read_model
@@ -176,15 +179,17 @@ def segmentation(args: argparse.Namespace, hidden: tuple[str, ...]) -> Iterator[
         n_classes = 1 + max(int(t.max()) for _, t in pairs.train + pairs.test)
         for net in args.nets:
             for seed in range(args.seeds):
-                for begin, run in beginnings(NETS[net], seed, hidden, args):
+                for begin, made in beginnings(NETS[net], seed, hidden, args):
                     what = {"set": name, "net": net, "begin": begin, "seed": seed}
-                    yield from kept(args.work, what, at_scale(args), dices(run, pairs, n_classes, seed, args))
+                    yield from kept(args.work, what, at_scale(args), dices(made, pairs, n_classes, seed, args))
                 print(name, net, "seed", seed, "done", flush=True)
 
 
-def dices(run: Run, pairs: Pairs, n_classes: int, seed: int, args: argparse.Namespace) -> Iterator[Row]:
-    """Dice after each of --epochs, begun with the weights of ``run``."""
-    generator = segmenter(weights(run, args.data, args.work, args.device, args.adversarial))
+def dices(
+    made: Callable[[], Generator], pairs: Pairs, n_classes: int, seed: int, args: argparse.Namespace
+) -> Iterator[Row]:
+    """Dice after each of --epochs, begun with the backbone of what is ``made``."""
+    generator = made()
     torch.manual_seed(seed)  # the same new layer for both beginnings
     module = place(Segmenter(generator.network.backbone, n_classes), args.device)
     module.begin(pairs.train, np.random.default_rng(seed))
@@ -206,9 +211,15 @@ def classes(module: nn.Module, unit: np.ndarray, device: str) -> np.ndarray:
 
 def beginnings(
     net: dict[str, Any], seed: int, hidden: tuple[str, ...], args: argparse.Namespace
-) -> Iterator[tuple[str, Run]]:
-    for begin, pretexts in (("random", RANDOM), ("pretrained", args.pretexts)):
-        yield begin, Run(pretexts, args.steps, seed, hidden, net)
+) -> Iterator[tuple[str, Callable[[], Generator]]]:
+    def after(pretexts: str) -> Generator:
+        run = Run(pretexts, args.steps, seed, hidden, net)
+        return segmenter(weights(run, args.data, args.work, args.device, args.adversarial))
+
+    yield "random", partial(after, RANDOM)
+    yield "pretrained", partial(after, args.pretexts)
+    if args.embedded and nf.load(args.embedded).card.net == net:
+        yield args.embedded, partial(nf.load, args.embedded)
 
 
 def restoration(args: argparse.Namespace, hidden: tuple[str, ...]) -> Iterator[Row]:
@@ -288,6 +299,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--restoration-net", default="HRNet", choices=list(NETS))
     parser.add_argument("--adversarial", type=float, default=0.0)
+    parser.add_argument("--embedded")
     parser.add_argument("--only", choices=["segmentation", "restoration"])
     parser.add_argument("--device", default="auto")
     args = parsed(parser)
