@@ -1,6 +1,7 @@
 """The main job with real clicks, a real viewer and a real worker: paint, fine-tune, stop, apply, go back."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tifffile
 
 from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.ui.classes import classes_of, has_classes, name_classes
+from napari_fewshot.ui.docks import fewshot
 from napari_fewshot.ui.folder import How
 from napari_fewshot.ui.results import METADATA, default_class
 
@@ -468,3 +470,11 @@ def test_a_folder_is_applied_without_opening_it(dock, viewer, clicks, wait, fold
     wait(lambda: not dock._apply_desk.is_running)
     wait(lambda: "wrote 2 results" in dock.status.text().lower())
     assert {p.name for p in target.glob("*.tif")} == {"a.tif", "b.tif"} and len(viewer.layers) == 0
+
+
+def test_what_the_first_strokes_layer_needs_is_imported_off_the_gui_thread(dock, wait, monkeypatch):
+    made_in = []
+    monkeypatch.setattr(fewshot, "warm_up", lambda: made_in.append(threading.current_thread()))
+    dock._bridge.state_changed.emit("ready")
+    wait(lambda: bool(made_in))
+    assert made_in != [threading.main_thread()]

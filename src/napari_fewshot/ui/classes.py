@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import napari
 import numpy as np
 import psutil
@@ -87,6 +89,15 @@ def other_image(labels: Labels, image: Image | None) -> str | None:
     """The name of the image that a strokes layer was made for, where that is not ``image``."""
     known = labels.metadata.get(METADATA, {}).get(PAINTED_ON)
     return None if known is None or (image is not None and is_made_for(labels, image)) else str(known["name"])
+
+
+def warm_up() -> None:
+    """Import what napari needs for the first labels layer of a session, which takes most of a second.
+
+    To make such a layer would do it too, but two threads that make layers get into each other's way (in pint).
+    """
+    for module in ("pandas", "skimage.color"):
+        importlib.import_module(module)
 
 
 def new_strokes_layer(viewer: napari.Viewer, image: Image, picture: Picture) -> Labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import napari
@@ -15,7 +16,7 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import bridge_for
-from napari_fewshot.ui.classes import new_strokes_layer, other_image
+from napari_fewshot.ui.classes import new_strokes_layer, other_image, warm_up
 from napari_fewshot.ui.docks.apply_desk import ApplyDesk
 from napari_fewshot.ui.docks.apply_form import ApplyForm
 from napari_fewshot.ui.docks.compute_choice import ComputeChoice
@@ -98,6 +99,7 @@ class FewshotDock(QWidget):
         outer.addWidget(self.status)
 
     def _connect(self) -> None:
+        self._bridge.state_changed.connect(self._on_bridge_state_changed)
         self.data.new_strokes_wanted.connect(self._on_new_strokes_wanted)
         self.data.labels_layer.layer_changed.connect(self._on_strokes_chosen)
         self.data.classes.classes_changed.connect(self._trainer.renew_classes)
@@ -199,6 +201,10 @@ class FewshotDock(QWidget):
         self.train.stop.setEnabled(is_busy or self.train.live.isChecked())
         self.train.resume.setEnabled(not is_busy and self._trainer.can_resume)
         self.data.compute.setEnabled(not is_busy)
+
+    def _on_bridge_state_changed(self, state: str) -> None:
+        if state == "ready":  # not before: the worker needs the cores to start
+            threading.Thread(target=warm_up, name="fewshot-warm-up", daemon=True).start()
 
     def _on_new_strokes_wanted(self) -> None:
         image = self.data.image_layer.layer
