@@ -26,7 +26,7 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.engine.generator import Generator
-from napari_fewshot.engine.heads.classes import Solved
+from napari_fewshot.engine.heads.solved import Solved
 from napari_fewshot.engine.painted import FeatureCache, Samples, sample
 from napari_fewshot.engine.segment import solver_of
 from napari_fewshot.engine.tiled import run

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.core.tiles import Box
-from napari_fewshot.engine.heads.classes import Around, ClassesHead
+from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.solved import Around
 from napari_fewshot.engine.look import features_at
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples

@@ -10,7 +10,8 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.tiles import Box, Tile, plan_tiles
 from napari_fewshot.engine.classic import ForestHead
 from napari_fewshot.engine.generator import Generator
-from napari_fewshot.engine.heads.classes import ClassesHead, Solved
+from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.solved import Solved
 from napari_fewshot.engine.look import Look, features_at, pad_to_grid
 
 CELL_PX, MOST_CELLS = 1024, 8  # of a plane of several tiles, in the middle of which it is asked how the plane looks

@@ -9,7 +9,8 @@ import torch
 
 from napari_fewshot.core.judge import Learn, Scorer, cross_fit
 from napari_fewshot.core.operating import NeverMiss, OperatingPoint, operating_point
-from napari_fewshot.engine.heads.classes import Around, ClassesHead, Solved
+from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.solved import Around, Solved
 from napari_fewshot.engine.painted import N_FOLDS, Samples
 
 ALL_FOLDS = tuple(range(N_FOLDS))

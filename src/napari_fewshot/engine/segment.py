@@ -18,7 +18,8 @@ from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
 from napari_fewshot.engine.device import at_once
-from napari_fewshot.engine.heads.classes import Around, ClassesHead, Solved
+from napari_fewshot.engine.heads.classes import ClassesHead
+from napari_fewshot.engine.heads.solved import Around, Solved
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, pad_to_grid, whole
 from napari_fewshot.engine.network import Network, look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -14,6 +14,7 @@ from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.device import at_once
 from napari_fewshot.engine.handmade import N_FEATURES
 from napari_fewshot.engine.heads.regress import Moments, principal_axes, regress, stack
+from napari_fewshot.engine.heads.solved import Around, Solved, Usual
 from napari_fewshot.engine.heads.waves import N_WAVES, Waves
 from napari_fewshot.engine.look import FeatureMap, Look, halved, spread_sum, zone_around
 
@@ -30,74 +31,6 @@ EMPTY = 0.5  # of the usual standard deviations: a picture with less in it is no
 EM_STEPS = 2  # from equal shares; more would make sure of what is only likely
 PRIOR_POWER = 0.5  # of the estimated shares: half-way to them, so that what is rare is not lost
 LEAST_SHARE = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class Around:
-    """Pixels painted or not, from where something is painted.
-
-    Parameters
-    ----------
-    x : Tensor
-        (N, D + H) features.
-    axes, middle : Tensor
-        (N_AXES, D) and (N_AXES,) of the learned ones, see `regress.principal_axes`.
-    """
-
-    x: Tensor
-    axes: Tensor
-    middle: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Usual:
-    """What the painted pictures look like, in features; by it one sees whether another looks unlike them.
-
-    Parameters
-    ----------
-    mean, deviation : Tensor
-        (D + H,) of features over painted pictures.
-    scores : Tensor
-        (K,) the mean scores there.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-    scores: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Solved:
-    """What strokes have taught a head.
-
-    Parameters
-    ----------
-    weight, bias : Tensor
-        (K, D) and (K,) of the learned features; with waves (K, D + 2 * N_WAVES).
-    centre, spread : Tensor
-        (H,) mean and standard deviation of the hand-made features over the painted pixels; empty without waves.
-    axes, middle : Tensor
-        (N_AXES, D) and (N_AXES,) of the learned features, see `regress.principal_axes`.
-    prior : Tensor
-        (K,) added to the scores: what there is more of is answered sooner; zeros as solved.
-    usual : Usual or None
-        None where it is not known.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    centre: Tensor
-    spread: Tensor
-    axes: Tensor
-    middle: Tensor
-    prior: Tensor
-    usual: Usual | None = None
-
-    def times(self, factor: float | Tensor) -> Solved:
-        """The same with scores so many times as large."""
-        usual = self.usual and replace(self.usual, scores=self.usual.scores * factor)
-        weight, bias, prior = self.weight * factor, self.bias * factor, self.prior * factor
-        return replace(self, weight=weight, bias=bias, prior=prior, usual=usual)
 
 
 class ClassesHead(nn.Module):
@@ -185,7 +118,8 @@ class ClassesHead(nn.Module):
         strength : float
             Factor on the ridges.
         around : Around or None
-            Given, the head learns from its own likely answers there too (soft labels, as in Grandvalet & Bengio 2004): strokes lie inside of things, most pixels do not.
+            Given, the head learns from its own likely answers there too (soft labels, as in Grandvalet & Bengio 2004):
+            strokes lie inside of things, most pixels do not.
         voices : sequence of float
             How much each of the averaged heads counts, see `weigh`.
         """
@@ -247,6 +181,7 @@ class ClassesHead(nn.Module):
         return Solved(none, none, centre, spread, around.axes, around.middle, none)
 
     def _ridges(self, strength: float) -> list[Tensor]:
+        """Of each voice."""
         return [self.log_ridge.exp() * strength, *[self.log_ridge.new_tensor(WAVE_RIDGE * strength)] * 2]
 
     def _regressed(self, solved: Solved, known: Sequence[Moments], strength: float, voices: Sequence[float]) -> Solved:
