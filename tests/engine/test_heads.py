@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from napari_fewshot.engine.handmade import N_FEATURES, handmade
 from napari_fewshot.engine.heads.classes import VOICES, ClassesHead
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
+from napari_fewshot.engine.heads.regress import stack
 from napari_fewshot.engine.look import features_at, spanning, whole
 
 
@@ -169,3 +170,9 @@ def test_voices_count_as_usual_where_no_stroke_can_be_held_out() -> None:
     torch.manual_seed(0)
     head, (x, y) = ClassesHead(20), told_by_made(40)
     assert head.weigh(x, y, y, 2, 1.0, head.survey(x)) == VOICES  # each class has one stroke
+
+
+def test_voices_that_say_the_same_count_as_before() -> None:
+    target = F.one_hot(torch.arange(40) % 2, 2).float()
+    found = stack(target.expand(3, -1, -1), target, torch.full((40, 1), 1 / 40), VOICES, 0.01)
+    assert torch.allclose(torch.tensor(found), torch.tensor(VOICES), atol=0.01)

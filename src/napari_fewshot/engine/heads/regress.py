@@ -10,6 +10,7 @@ from torch import Tensor
 
 ROUNDS = 3
 LEAST_VARIANCE = 1e-4  # of an axis, as a share of that of the first
+LEAST_PULL = 1e-5
 SPARE = 8  # axes that are followed and left out in the end: the last ones are not told well
 
 
@@ -96,7 +97,8 @@ def stack(said: Tensor, target: Tensor, share: Tensor, before: Sequence[float], 
     known = said.new_tensor(before)
     weighed = (said * share.sqrt()).flatten(1)  # (V, N * K)
     goal = (target * share.sqrt()).flatten()
-    cost = pull * ((goal - known @ weighed) ** 2).sum()
+    least = LEAST_PULL * weighed.square().sum().clamp(min=1e-12)  # where all are right and say the same
+    cost = (pull * ((goal - known @ weighed) ** 2).sum()).clamp(min=least)
     best = _solve_spd(weighed @ weighed.T, cost, (weighed @ goal + cost * known)[:, None])[:, 0].clamp(min=0)
     return tuple((best / best.sum()).tolist()) if best.any() else tuple(before)
 
