@@ -44,6 +44,7 @@ def pretrain(
     widths: Widths = None,
     receptive_px: int | None = None,
     adversarial: float = 1.0,
+    fidelity: Literal["l1", "psnr"] = "l1",
     rate: float = 1e-3,
     log: Path | None = None,
     licence: str = "BSD-3-Clause",
@@ -94,7 +95,9 @@ def pretrain(
     receptive_px
         Receptive field of a receptive-unet: 44, 84, 116, 96, 176, 240, 200, 360 or 424.
     adversarial
-        Weight of the adversarial loss of "restore" beside 100 L1; 0 leaves it out.
+        Weight of the adversarial loss of "restore" beside the fidelity; 0 leaves it out.
+    fidelity
+        Of "restore": 100 L1, or the logarithm of the squared error, which a mean PSNR counts.
     rate
         Peak learning rate of Adam; some 0.0003 spares weights that were begun with.
     log
@@ -138,7 +141,7 @@ def pretrain(
             licence,
             *([tuple(name.strip() for name in models.split(","))] if models else ()),
         )
-        cards = run(replace(recipe, rate=rate), out, listener)
+        cards = run(replace(recipe, rate=rate, fidelity=fidelity), out, listener)
     for card in cards:
         describe(card)
     return cards

@@ -57,6 +57,12 @@ def test_one_restoration_alone_is_made_when_asked_for(tmp_path: Path, superalloy
     assert pretrain(replace(wanted, start=earlier), tmp_path / "more")[0].steps == 4
 
 
+def test_a_restoration_can_be_judged_by_its_squared_error(tmp_path: Path, superalloy: Sample) -> None:
+    wanted = recipe(superalloy, device="cpu", pretexts={"restore": 1.0}, adversarial=0.0, steps=3)
+    (by_l1, *_), (by_psnr, *_) = (pretrain(replace(wanted, fidelity=f), tmp_path / f) for f in ("l1", "psnr"))
+    assert by_l1.losses != by_psnr.losses and np.isfinite(by_psnr.losses).all()
+
+
 def test_the_embedded_models_are_those_of_the_usual_network(tmp_path: Path, superalloy: Sample) -> None:
     """The names and shapes in the files stay what they are in the shipped ones."""
     usual = Recipe((Picture(superalloy[0], "YX"),)).net
@@ -137,7 +143,8 @@ def test_a_wider_network_begins_with_a_narrower_one(tmp_path: Path, superalloy: 
     start = tuple(read_model(p) for p in sorted((tmp_path / "a").iterdir()))
     pretrain(recipe(superalloy, device="cpu", steps=0, start=start, net=TINY | {"widths": [8, 16]}), tmp_path / "b")
     models = [read_model(tmp_path / f / "em-denoise") for f in "ab"]
-    narrow, wide = (predict_plane(Generator.from_file(m), superalloy[0][:64, :64])[0] for m in models)
+    image = superalloy[0][:64, :64].astype(np.float32)  # integers would be rounded
+    narrow, wide = (predict_plane(Generator.from_file(m), image)[0] for m in models)
     np.testing.assert_allclose(wide, narrow, atol=0.1)  # of 255 grey levels; weights are stored as float16
 
 
@@ -203,6 +210,7 @@ def stand_in_the_way(folder: Path) -> None:
         ({"net": {"name": "perceptron"}}, None, ModelError, "known are"),
         ({}, fill, StorageError, "exists already"),
         ({"rate": 0.0}, None, ModelError, "learns nothing"),
+        ({"fidelity": "beauty"}, None, ModelError, "choose from l1, psnr"),
         ({}, stand_in_the_way, StorageError, "choose another folder"),
         ({"net": TINY}, "full", StorageError, "has room for 0 MB"),
     ],

@@ -11,7 +11,7 @@ from napari_fewshot import samples
 from napari_fewshot.core import intensity
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
-from napari_fewshot.engine import background, noise, restorer
+from napari_fewshot.engine import background, blend, noise, restorer
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import Silent
 from napari_fewshot.engine.restoration import restore_plane
@@ -80,6 +80,8 @@ def test_memory_beyond_input_and_output_does_not_grow_with_the_plane(
     monkeypatch.setattr(intensity, "SAMPLE_PX", 128**2)
     monkeypatch.setattr(background, "SAMPLE_PX", 128**2)
     monkeypatch.setattr(background, "REACH_PX", 16)
+    monkeypatch.setattr(blend, "ZOOMS", (2,))  # a quarter of the size is looked at further around than 256 px
+    monkeypatch.setattr(blend, "N_OTHERS", 1)
     peaks = []
     for side in (256, 768):
         plane = np.random.default_rng(0).integers(0, 255, (side, side), np.uint8)

@@ -1,7 +1,7 @@
-"""Restorations at two zooms, and plain smoothing, blended so that the expected error is least. Knows no file and no GUI.
+"""Restorations at several zooms, blended so that the expected error is least. Knows no file and no GUI.
 
-What a network leaves of strong noise is broad, and what it smears is fine; seen at half the size, the broad is fine and
-the noise is weaker. Which mixture is best can be told without the truth where the noise is known.
+What a network leaves of strong noise is broad, and what it smears is fine; seen at a half or a quarter of the size, the broad is
+fine and the noise is weaker. Which mixture is best can be told without the truth where the noise is known.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_fewshot.core.tiles import Box, Tile, whole_of
-from napari_fewshot.engine.handmade import blur
 from napari_fewshot.engine.heads.image import REACH_PX, enlarge
 from napari_fewshot.engine.look import pad_to_grid, whole, zone_around
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.starlet import smoothed
 
-ZOOMS = (2,)  # at which the network is asked again
-SIGMAS_PX = (1.0, 2.0, 4.0)  # of plain Gaussians
-N_OTHERS = len(ZOOMS) + len(SIGMAS_PX)
+ZOOMS = (2, 4)  # at which the network is asked again
+N_OTHERS = len(ZOOMS)
 N_BANDS = 4
 SPLIT_REACH_PX = 14  # 2 * (1 + 2 + 4)
 CROP_PX, MOST_CROPS, SHARE = 256, 2, 4  # the error is estimated on a quarter of a plane at most
@@ -135,9 +133,6 @@ def _answers(network: Network, x: Tensor, here: Box) -> list[Tensor]:
         zone = zone_around(here, reach, _align_px(network), whole(x))
         small = F.avg_pool2d(x[..., zone[0], zone[1]], zoom)
         found.append(enlarge(network(small), zoom)[(..., *Tile(here, zone).keep())])
-    for sigma in SIGMAS_PX:
-        zone = zone_around(here, int(4 * sigma + 1), 1, whole(x))
-        found.append(blur(x[..., zone[0], zone[1]], sigma)[(..., *Tile(here, zone).keep())])
     return found
 
 

@@ -29,7 +29,7 @@ from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.pretexts import PRETEXTS
 from napari_fewshot.engine.pretexts.combined import Combined
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Pretext, Shared, Sources
-from napari_fewshot.engine.pretexts.restore import MODELS, Restore
+from napari_fewshot.engine.pretexts.restore import FIDELITIES, MODELS, Restore
 from napari_fewshot.engine.spectra import training_spectrum
 from napari_fewshot.engine.widen import take_over
 from napari_fewshot.engine.windows import find_windows, hold_out
@@ -81,6 +81,8 @@ class Recipe:
         The models that ``restore`` makes; fewer get more steps each, and the backbone to themselves.
     rate : float
         Peak learning rate of Adam; a third of the usual one suits weights that have learned much already.
+    fidelity : {"l1", "psnr"}
+        What ``restore`` minimises beside the LSGAN term: 100 L1, or the logarithm of the squared error.
     """
 
     pictures: tuple[Picture, ...]
@@ -103,6 +105,7 @@ class Recipe:
     licence: str = "BSD-3-Clause"
     restorations: tuple[str, ...] = tuple(MODELS)
     rate: float = 1e-3
+    fidelity: str = "l1"
 
     @property
     def models(self) -> list[str]:
@@ -183,6 +186,8 @@ def _check(recipe: Recipe, out: Path) -> None:
         raise ModelError(
             f"'restore' makes {', '.join(MODELS)}: choose any of them, not {', '.join(recipe.restorations)!r}"
         )
+    if recipe.fidelity not in FIDELITIES:
+        raise ModelError(f"there is no fidelity {recipe.fidelity!r}: choose from {', '.join(FIDELITIES)}")
     if not 0 < recipe.rate < 1:
         raise ModelError(
             f"a learning rate of {recipe.rate:g} learns nothing: 0.001 is usual, 0.0003 for a second training"
@@ -205,7 +210,9 @@ def _pretexts(recipe: Recipe, device: str, crew: Crew) -> dict[Pretext, float]:
     for name, weight in recipe.pretexts.items():
         is_gan = name == Restore.name
         pretext = (
-            Restore(device, adversarial=recipe.adversarial, crew=crew, models=recipe.restorations)
+            Restore(
+                device, adversarial=recipe.adversarial, crew=crew, models=recipe.restorations, fidelity=recipe.fidelity
+            )
             if is_gan
             else PRETEXTS[name](device)
         )
@@ -222,6 +229,7 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
         "seed": recipe.seed,
         "rate": recipe.rate,
         "adversarial": recipe.adversarial,
+        "fidelity": recipe.fidelity,
         "restorations": list(recipe.restorations),
         "batch": recipe.batch,
         "pictures": [f"{p.name} {p.shape}" for p in recipe.pictures],

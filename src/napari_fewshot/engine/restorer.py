@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 class Restorer:
     """Restores a plane; guards that what is measured of the plane is measured once, and used for all of its regions.
 
-    A denoised plane is a blend of what the network answers at two zooms, and of plain smoothing, see `blend.Blend`. At another
+    A denoised plane is a blend of what the network answers at three zooms, see `blend.Blend`. At another
     strength than 1 less noise stays and more detail goes, or the other way round, see `strength.apply_strength`. A
     super-resolution is made consistent with its input, see `settle.keep_consistent`.
 

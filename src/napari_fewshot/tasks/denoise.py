@@ -6,9 +6,13 @@ from napari_fewshot.tasks.degrade import add_noise, blur
 from napari_fewshot.tasks.task import Task
 
 
-def corrupt(clean: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def corrupt(
+    clean: np.ndarray, factor: int, rng: np.random.Generator, support: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """(Y, X) clean -> (noisy, noiseless), at times a little out of focus: a denoiser does not sharpen."""
-    seen = blur(clean, rng.uniform(0.2, 0.7), rng) if rng.random() < 0.3 else clean
+    seen = clean + np.float32(support)
+    if rng.random() < 0.3:
+        seen = blur(seen, rng.uniform(0.2, 0.7), rng)
     return add_noise(seen, rng), seen
 
 

@@ -7,10 +7,13 @@ from napari_fewshot.tasks.degrade import add_noise, bin_down
 from napari_fewshot.tasks.task import Task
 
 
-def corrupt(clean: np.ndarray, factor: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def corrupt(
+    clean: np.ndarray, factor: int, rng: np.random.Generator, support: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """(Y, X) clean -> (blurred, binned and noisy (Y / factor, X / factor), clean)."""
-    blurred = gaussian_filter(clean, rng.uniform(0.3, 0.6) * factor)
-    return add_noise(bin_down(blurred, factor), rng), clean
+    fine = clean + np.float32(support)
+    blurred = gaussian_filter(fine, rng.uniform(0.3, 0.6) * factor)
+    return add_noise(bin_down(blurred, factor), rng), fine
 
 
 SUPER_RESOLVE = Task(

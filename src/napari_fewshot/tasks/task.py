@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-Corrupt = Callable[[np.ndarray, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+class Corrupt(Protocol):
+    """Spoils a clean (Y, X) float32 picture on the unit scale.
+
+    ``support`` is what is seen of the film below the specimen, (Y, X) or nothing: part of the picture for all tasks but those that
+    remove it. Returns the input and the target; the input of a super-resolution is ``factor`` times smaller than its target.
+    """
+
+    def __call__(
+        self, clean: np.ndarray, factor: int, rng: np.random.Generator, support: np.ndarray | float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,7 @@ class Task:
     zooms : tuple of int
         Zooms (1 = full resolution) at which the backbone looks at the picture for this task.
     corrupt : callable or None
-        ``corrupt(clean, factor, rng) -> (input, target)``, all (Y, X) float32 on the unit scale, for tasks trained
-        by restoring. The input of a super-resolution is ``factor`` times smaller than its target.
+        For tasks trained by restoring.
     """
 
     name: str

@@ -17,6 +17,7 @@ from napari_fewshot.engine.device import place
 from napari_fewshot.engine.heads.image import ImageHead, enlarge
 from napari_fewshot.engine.look import whole
 from napari_fewshot.engine.patches import Patches
+from napari_fewshot.engine.pretexts.atoms import draw_atoms
 from napari_fewshot.engine.pretexts.discriminator import PatchDiscriminator, judge_loss, real_loss
 from napari_fewshot.engine.pretexts.pretext import Pretext, Rng, Shared, Sources, side_by_side, tensor
 from napari_fewshot.engine.pretexts.scenes import draw_scene
@@ -25,9 +26,24 @@ from napari_fewshot.tasks import TASKS, Task
 L1_WEIGHT = 100.0
 SCALE = 0.1  # 100 L1 + LSGAN times this is of the size of a cross-entropy
 SIDE_PX = 128
-DRAWN_SHARE = 0.35  # of the training patches are drawn: real ones carry noise of their own, which no target should
+DRAWN_SHARE = 0.45  # of the training patches are drawn: real ones carry noise of their own, which no target should
+ATOMS_SHARE = 0.45  # of the drawn ones show atoms
+SMALLEST_MSE = 1e-5  # smaller mean squared errors are as good as none
 N_JUDGED = 8  # patches of each model
 MODELS: dict[str, Task] = {model: task for task in TASKS.values() if task.corrupt for model in task.models}
+
+
+def l1(answer: Tensor, wanted: Tensor) -> Tensor:
+    """100 times the mean absolute error."""
+    return L1_WEIGHT * F.l1_loss(answer, wanted)
+
+
+def psnr(answer: Tensor, wanted: Tensor) -> Tensor:
+    """The mean logarithm of the mean squared errors of the patches (B, 1, Y, X)."""
+    return ((answer - wanted) ** 2).mean((1, 2, 3)).div(SMALLEST_MSE).log1p().mean()
+
+
+FIDELITIES = {f.__name__: f for f in (l1, psnr)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +66,20 @@ class Restore(Pretext):
         Weight of the LSGAN term beside 100 L1; 0 leaves the discriminator out.
     models : sequence of str
         Which restoration models are made; fewer get more steps each, and the backbone to themselves.
+    fidelity : {"l1", "psnr"}
+        The term beside the LSGAN: 100 L1, as in the paper, or the logarithm of each patch's mean squared error, which is what
+        a mean PSNR counts (Chen et al. 2021, "HINet", arXiv 2105.06086).
     """
 
     name = "restore"
     material = "spoiled"
 
     def __init__(
-        self, device: str = "cpu", batch: int = 4, adversarial: float = 1.0, crew: Crew = ALONE, models: Sequence[str] = ()
+        self, device: str = "cpu", batch: int = 4, adversarial: float = 1.0, crew: Crew = ALONE, models: Sequence[str] = (),
+        fidelity: str = "l1",
     ) -> None:  # fmt: skip
         self.device, self.batch, self.adversarial, self.crew = device, batch, adversarial, crew
+        self.fidelity = FIDELITIES[fidelity]
         self.tasks = {model: MODELS[model] for model in models or MODELS}
         self.judge = place(PatchDiscriminator(), device)
         self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -76,7 +97,7 @@ class Restore(Pretext):
 
     def losses(self, shared: Shared, drawn: Spoiled) -> dict[str, Tensor]:
         given, answer, wanted = self._answer(shared, drawn)
-        terms = {"l1": SCALE * L1_WEIGHT * F.l1_loss(answer, wanted)}
+        terms = {self.fidelity.__name__: SCALE * self.fidelity(answer, wanted)}
         if self.adversarial:
             given = enlarge(given, wanted.shape[-1] // given.shape[-1])
             self.judge.requires_grad_(False)
@@ -122,9 +143,14 @@ def draw_spoiled(model: str, patches: Patches, n: int, rng: Rng, drawn: float = 
     assert task.corrupt is not None
     given, wanted = [], []
     for _ in range(n):
-        clean = draw_scene(SIDE_PX, rng)[0] if rng.random() < drawn else patches.draw(SIDE_PX, rng)
-        spoiled, target = task.corrupt(clean, task.models[model], rng)
+        clean, support = _drawn(rng) if rng.random() < drawn else (patches.draw(SIDE_PX, rng), 0.0)
+        spoiled, target = task.corrupt(clean, task.models[model], rng, support)
         scale = Intensity.measure(spoiled)  # at work only the spoiled picture can be measured
         given.append(scale.to_unit(spoiled))
         wanted.append(((target - scale.low) / scale.span).astype(np.float32))
     return Spoiled(model, np.stack(given), np.stack(wanted))
+
+
+def _drawn(rng: Rng) -> tuple[np.ndarray, np.ndarray | float]:
+    """A clean picture, and what its support adds."""
+    return draw_atoms(SIDE_PX, rng) if rng.random() < ATOMS_SHARE else (draw_scene(SIDE_PX, rng)[0], 0.0)

@@ -6,7 +6,7 @@ its kinds (grains, particles, cells, fibres, layers) times its textures (smooth,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -26,10 +26,9 @@ def draw_scene(side_px: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     classes : ndarray
         (side_px, side_px) uint8, 1 .. K; K is 2 to 4.
     """
-    names = list(LAYOUTS)
-    classes = LAYOUTS[names[rng.integers(len(names))]](side_px, rng)
+    classes = draw_layout(side_px, rng)
     if rng.random() < 0.25:  # things inside things
-        inner = LAYOUTS[names[rng.integers(len(names))]](side_px, rng)
+        inner = draw_layout(side_px, rng)
         classes = np.where((classes == classes.max()) & (inner == 2), classes.max() + 1, classes)
     n = int(classes.max())
     greys = _greys(n, rng)
@@ -43,6 +42,12 @@ def draw_scene(side_px: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.float32), classes.astype(np.uint8)
 
 
+def draw_layout(side_px: int, rng: Rng, names: Sequence[str] | None = None) -> np.ndarray:
+    """(side_px, side_px) uint8 classes 1 .. K of one of the `LAYOUTS`, or of those that are named."""
+    known = list(names or LAYOUTS)
+    return LAYOUTS[known[rng.integers(len(known))]](side_px, rng)
+
+
 def _greys(n: int, rng: Rng) -> np.ndarray:
     """Grey level of each class; at times two share one and only texture or shape tells them apart."""
     greys = rng.permutation(np.linspace(rng.uniform(0.1, 0.35), rng.uniform(0.6, 0.9), n)) + rng.normal(0, 0.05, n)
@@ -53,7 +58,7 @@ def _greys(n: int, rng: Rng) -> np.ndarray:
 
 def _grains(side: int, rng: Rng) -> np.ndarray:
     """Phases of an alloy: level sets of a smooth random field."""
-    field = _field(side, float(np.exp(rng.uniform(np.log(2.5), np.log(24)))), rng)
+    field = draw_field(side, float(np.exp(rng.uniform(np.log(2.5), np.log(24)))), rng)
     n = int(rng.integers(2, 4))
     cuts = np.sort(rng.uniform(-1.3, 1.3, n - 1))
     return np.digitize(field, cuts).astype(np.uint8) + 1
@@ -84,7 +89,7 @@ def _cells(side: int, rng: Rng) -> np.ndarray:
     size = rng.uniform(10, 60)
     points = rng.uniform(-size, side + size, (max(6, int(((side + 2 * size) / size) ** 2)), 2))
     warp = size * rng.uniform(0, 0.3)
-    at = np.stack([g + warp * _field(side, size / 3, rng) for g in np.mgrid[:side, :side]], -1)
+    at = np.stack([g + warp * draw_field(side, size / 3, rng) for g in np.mgrid[:side, :side]], -1)
     distance, nearest = cKDTree(points).query(at, k=2)
     wall = distance[..., 1] - distance[..., 0] < rng.uniform(2.0, 6.0)
     filled = (rng.random(len(points)) < rng.choice([0.0, 0.25]))[nearest[..., 0]]
@@ -93,7 +98,7 @@ def _cells(side: int, rng: Rng) -> np.ndarray:
 
 def _fibres(side: int, rng: Rng) -> np.ndarray:
     """Winding bands of about one width: where a smooth field crosses zero."""
-    field = _field(side, rng.uniform(5, 25), rng)
+    field = draw_field(side, rng.uniform(5, 25), rng)
     dy, dx = np.gradient(field)
     return (np.abs(field) < rng.uniform(1.0, 5.0) * np.sqrt(dy**2 + dx**2) + 1e-6).astype(np.uint8) + 1
 
@@ -103,7 +108,7 @@ def _layers(side: int, rng: Rng) -> np.ndarray:
     angle = rng.uniform(0, np.pi)
     y, x = np.mgrid[:side, :side]
     height = y * np.cos(angle) + x * np.sin(angle)
-    height = height + rng.uniform(1, 8) * _field(side, rng.uniform(4, 20), rng)
+    height = height + rng.uniform(1, 8) * draw_field(side, rng.uniform(4, 20), rng)
     n = int(rng.integers(2, 5))
     cuts = np.sort(rng.uniform(height.min(), height.max(), n - 1))
     return np.digitize(height, cuts).astype(np.uint8) % n + 1
@@ -124,7 +129,7 @@ def _texture(side: int, rng: Rng) -> np.ndarray:
     if kind < 0.3:
         return np.zeros((side, side), np.float32)
     if kind < 0.65:
-        return strength * _field(side, float(np.exp(rng.uniform(np.log(0.7), np.log(8)))), rng)
+        return strength * draw_field(side, float(np.exp(rng.uniform(np.log(0.7), np.log(8)))), rng)
     y, x = np.mgrid[:side, :side]
     period, angle, phase = rng.uniform(3.5, 14), rng.uniform(0, np.pi), rng.uniform(0, 6.28, 2)
     turn = rng.choice([np.pi / 3, np.pi / 2])
@@ -138,15 +143,16 @@ def _texture(side: int, rng: Rng) -> np.ndarray:
     return (3 * strength * (spots - spots.mean())).astype(np.float32)
 
 
-def _field(side: int, sigma_px: float, rng: Rng) -> np.ndarray:
+def draw_field(side: int, sigma_px: float, rng: Rng) -> np.ndarray:
     """A Gaussian random field of unit variance and zero mean; periodic."""
     spectrum = np.fft.rfft2(rng.standard_normal((side, side), dtype=np.float32))
-    field = np.fft.irfft2(spectrum * np.exp(-2 * (np.pi * sigma_px) ** 2 * _squared_frequency(side)), (side, side))
+    field = np.fft.irfft2(spectrum * np.exp(-2 * (np.pi * sigma_px) ** 2 * frequencies(side)), (side, side))
     return ((field - field.mean()) / (field.std() + 1e-9)).astype(np.float32)
 
 
 @lru_cache(4)
-def _squared_frequency(side: int) -> np.ndarray:
+def frequencies(side: int) -> np.ndarray:
+    """Squared frequencies of `np.fft.rfft2`, (side, side // 2 + 1), in cycles per px."""
     f2: np.ndarray = np.fft.fftfreq(side)[:, None] ** 2 + np.fft.rfftfreq(side)[None] ** 2
     return f2
 
