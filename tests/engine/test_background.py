@@ -12,6 +12,7 @@ from napari_fewshot.core.card import WITH_TARGETS
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
+from napari_fewshot.engine.background import Contrast
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.restoration import restore_plane
 from napari_fewshot.engine.restorer import Restorer
@@ -53,6 +54,24 @@ def test_what_is_left_is_closer_to_the_truth_than_the_network_alone(
     assert error(restored.maps["background"], background) < 0.7 * background.std()
     whole = restored.values + restored.maps["background"] + restored.maps["residual"]
     np.testing.assert_allclose(whole, noisy, atol=1e-2)
+
+
+def test_what_goes_with_the_contrast_of_a_lattice_is_specimen(remover: Generator) -> None:
+    """A crystal that gets thicker is brighter, and so is its lattice; dirt on it is brighter alone."""
+    rng, (y, x) = np.random.default_rng(2), np.mgrid[:256, :256]
+    lattice = (1 + np.cos(x * 2 * np.pi / 9)) * (1 + np.cos(y * 2 * np.pi / 9)) / 4
+    crystal = 150 * (0.2 + 0.8 * x / 256) * (0.4 + lattice)
+    dirt = 40 * np.exp(-((x - 90) ** 2 + (y - 150) ** 2) / 2 / 40**2)
+    noisy = (40 + crystal + dirt + rng.normal(0, 15, crystal.shape)).astype(np.float32)
+    intensity = Intensity.measure(noisy)
+    kept, taken = (intensity.span * Restorer(remover, noisy, intensity, specimen=s).whole() for s in (None, 0.0))
+    assert error(kept, crystal) < 0.8 * error(taken, crystal)
+
+
+def test_a_plane_without_contrast_has_no_specimen_in_its_background() -> None:
+    shared = Contrast()
+    shared.add(np.random.default_rng(0).random((64, 64)), np.full((64, 64), 0.1))
+    assert shared.slope == 0 and Contrast().slope == 0
 
 
 def test_a_remover_fine_tuned_to_targets_and_a_small_plane_are_answered_by_the_network_alone(

@@ -55,7 +55,7 @@ def test_regions_leave_no_trace(
     np.testing.assert_allclose(level + sum(v for k, v in parted.maps.items() if k != "uncertainty"), noisy, atol=1e-2)
     if strength == 1:
         sizes = [r.maps["uncertainty"].mean() for r in (whole, parted)]
-        assert np.isclose(*sizes, rtol=0.3)
+        assert np.isclose(*sizes, rtol=0.5)  # one region, smaller or larger, tells how far all may be off
 
 
 @pytest.mark.parametrize(("dtype", "off"), [("float32", 1e-3), ("uint8", 0.5), ("int16", 0.5)])
@@ -80,6 +80,7 @@ def test_memory_beyond_input_and_output_does_not_grow_with_the_plane(
     monkeypatch.setattr(intensity, "SAMPLE_PX", 128**2)
     monkeypatch.setattr(background, "SAMPLE_PX", 128**2)
     monkeypatch.setattr(background, "REACH_PX", 16)
+    monkeypatch.setattr(restorer, "CONTRAST_REACH_PX", 16)
     monkeypatch.setattr(blend, "ZOOMS", (2,))  # a quarter of the size is looked at further around than 256 px
     monkeypatch.setattr(blend, "N_OTHERS", 1)
     peaks = []

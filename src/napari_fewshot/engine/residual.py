@@ -54,15 +54,15 @@ def smooth_background(rest: np.ndarray, noise: Noise, level: float) -> np.ndarra
         (Y, X) float32.
     """
     rest = rest.astype(np.float32)
-    background = _blurred(_blurred(rest, BACKGROUND_PX, 0), BACKGROUND_PX, 1)
+    background = blurred(blurred(rest, BACKGROUND_PX, 0), BACKGROUND_PX, 1)
     for axis in (1, 0):  # charging streaks run along X, curtains along Y
-        streaks = _blurred(rest - background, STREAK_PX, axis)
+        streaks = blurred(rest - background, STREAK_PX, axis)
         by_chance = noise.variance(np.array(level)) / (2 * np.sqrt(np.pi) * STREAK_PX)
         background += streaks * max(0.0, 1 - 2 * by_chance / max(float(streaks.var()), 1e-30))
     return background
 
 
-def _blurred(image: np.ndarray, sigma_px: float, axis: int) -> np.ndarray:
+def blurred(image: np.ndarray, sigma_px: float, axis: int) -> np.ndarray:
     """A Gaussian filter along one axis of a (Y, X) image, of blocks of pixels that are interpolated: faster by far."""
     lines = np.moveaxis(image, axis, 1)
     n, step = lines.shape[1], int(sigma_px / BLOCKS_A_SIGMA)

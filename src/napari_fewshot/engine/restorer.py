@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.tiles import Box, Tile, plan_tiles, whole_of
-from napari_fewshot.engine.background import Background, denoiser
+from napari_fewshot.engine.background import CONTRAST_REACH_PX, Background, Contrast, contrast, denoiser
 from napari_fewshot.engine.blend import SMALLEST_PX as SMALLEST_BLENDED_PX
 from napari_fewshot.engine.blend import Blend, parts
 from napari_fewshot.engine.device import as_memory_error
@@ -32,13 +32,24 @@ SMALLEST_HELPED_PX = 128  # a background is told from afar
 
 
 class Answer(NamedTuple):
-    """What a box of a plane is restored to, and what was taken away as its background; float32 on the unit scale.
+    """What a box of a plane is restored to, and what is taken away as its background; float32 on the unit scale.
 
-    ``unit`` is (y * factor, x * factor), ``background`` (y, x), or None where it is not known apart from noise.
+    ``unit`` is (y * factor, x * factor), ``background`` (y, x), or None where it is not known apart from noise. Until it is settled
+    the background is in ``unit`` too.
     """
 
     unit: np.ndarray
     background: np.ndarray | None = None
+
+
+class Levels(NamedTuple):
+    """What the answers of all regions of a plane have in common, on the unit scale.
+
+    ``off`` is by how much they are below the level of the plane, ``background`` the mean of their backgrounds.
+    """
+
+    off: float = 0.0
+    background: float = 0.0
 
 
 class Restorer:
@@ -58,6 +69,8 @@ class Restorer:
         (Y, X), any real dtype.
     blend : Blend or None
         None measures it.
+    specimen : float or None
+        How much of the background is specimen, see `background.Contrast`; None measures it.
     alone : bool
         The network answers alone in any case.
     tile_px : int or None
@@ -66,10 +79,11 @@ class Restorer:
 
     def __init__(
         self, generator: Generator, plane: np.ndarray, intensity: Intensity, *, strength: float = 1.0,
-        blend: Blend | None = None, alone: bool = False, tile_px: int | None = None,
+        blend: Blend | None = None, specimen: float | None = None, alone: bool = False, tile_px: int | None = None,
     ) -> None:  # fmt: skip
         self.generator, self.plane, self.intensity = generator, plane, intensity
         self.strength, self.tile_px, self._blend = strength, tile_px, blend
+        self.specimen = specimen
         self._sigmas: Sequence[float] | None = None
         self._helper: Restorer | None = None
         card = generator.card
@@ -115,23 +129,23 @@ class Restorer:
         regions, began = self._plan(more_px), time.perf_counter()
         n_scouts = min(N_SCOUTS, len(regions))
         waiting: list[tuple[Tile, Answer]] = []
-        level = background = 0.0
+        levels = Levels()
         for n, region in enumerate(regions):
             told = PartOf(listener, n, len(regions), began) if len(regions) > 1 else listener
             waiting.append((region, self._answer(region.outer, told)))
             if n + 1 < n_scouts:
                 continue
             if n + 1 == n_scouts:
-                level, background = self._off(waiting)
+                levels = self._levels(waiting)
             while waiting:
                 region, answer = waiting.pop(0)
-                yield region, self._settled(region.outer, answer, level, background)
+                yield region, self._settled(region.outer, answer, levels)
 
     def whole(self, listener: Listener = SILENT) -> np.ndarray:
         """All of a plane that is small enough, (Y * factor, X * factor) float32 on the unit scale."""
         box = whole_of(self.plane.shape)
         answer = self._answer(box, listener)
-        return self._settled(box, answer, *self._off([(Tile(box, box), answer)])).unit
+        return self._settled(box, answer, self._levels([(Tile(box, box), answer)])).unit
 
     @property
     def tells_background(self) -> bool:
@@ -144,6 +158,7 @@ class Restorer:
         network, blend = asked.generator.network, asked.blend
         align_px = network.align_px if blend is None else blend.reach(network).align_px
         halo_px = HALO_PX + more_px + (STRENGTH_HALO_PX if self.strength != 1 else 0)
+        halo_px += CONTRAST_REACH_PX if self._helper else 0
         regions = plan_tiles(self.plane.shape, REGION_PX // self.generator.card.factor, halo_px, align_px)
         first = {int((i + 0.5) * len(regions) / N_SCOUTS) for i in range(N_SCOUTS)}
         return [r for i, r in enumerate(regions) if i in first] + [r for i, r in enumerate(regions) if i not in first]
@@ -151,10 +166,7 @@ class Restorer:
     def _answer(self, box: Box, listener: Listener) -> Answer:
         """What a box is restored to, of any level."""
         if self._helper is not None:
-            unit = self._helper._answer(box, listener).unit
-            background = self._background.of(box, listener)
-            unit -= background
-            return Answer(unit, background)
+            return Answer(self._helper._answer(box, listener).unit, self._background.of(box, listener))
         card, part = self.generator.card, self.plane[box]
         if self.intensity.is_flat:  # nothing is there, and what a network makes of nothing is no structure
             return Answer(self.intensity.to_scale(part).repeat(card.factor, 0).repeat(card.factor, 1))
@@ -168,21 +180,24 @@ class Restorer:
             )  # fmt: skip
         return Answer(unit)
 
-    def _off(self, found: Sequence[tuple[Tile, Answer]]) -> tuple[float, float]:
-        """By how much answers are below the level of the plane, and their backgrounds above zero, on the mean."""
-        factor, total, n = self.generator.card.factor, 0.0, 0
+    def _levels(self, found: Sequence[tuple[Tile, Answer]]) -> Levels:
+        """What regions that were restored say of all."""
+        factor, total, n, shared = self.generator.card.factor, 0.0, 0, Contrast()
         for region, answer in found:
             off, n_pixels = level_off(answer.unit[region.keep(factor)], self.plane[region.inner], self.intensity)
             total, n = total + off, n + n_pixels
-        backgrounds = [a.background[r.keep()].mean() for r, a in found if a.background is not None]
-        return total / max(n, 1), float(np.mean(backgrounds)) if backgrounds else 0.0
+            if answer.background is not None:
+                shared.add(answer.background[region.keep()], contrast(answer.unit)[region.keep()])
+        self.specimen = shared.slope if self.specimen is None else self.specimen
+        return Levels(total / max(n, 1), shared.mean_without(self.specimen))
 
-    def _settled(self, box: Box, answer: Answer, level: float, background: float) -> Answer:
-        """An answer at the level of the plane, and consistent with it."""
-        unit, factor, part = answer.unit, self.generator.card.factor, self.plane[box]
-        unit += np.float32(level)
-        if answer.background is not None:
-            np.subtract(answer.background, np.float32(background), out=answer.background)
+    def _settled(self, box: Box, answer: Answer, levels: Levels) -> Answer:
+        """An answer at the level of the plane without its background, and consistent with it."""
+        (unit, background), factor, part = answer, self.generator.card.factor, self.plane[box]
+        if background is not None:
+            background -= np.float32(self.specimen or 0.0) * contrast(unit) + np.float32(levels.background)
+            unit -= background
+        unit += np.float32(levels.off)
         if factor > 1 and not self.intensity.is_flat:
             # who asks for more smoothing than the noise allows gets it, and is told how far off it is
             sigmas, scaled = CONSISTENT_SIGMAS * max(1.0, self.strength), self.intensity.to_scale(part)

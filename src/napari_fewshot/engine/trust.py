@@ -54,7 +54,9 @@ class AskedAgain:
             again = (level + self.restorer.noise.draw(np.clip(level, -0.2, 1.3), rng)).astype(np.float32)
             flip = slice(None, None, -1 if i % 2 else 1)
             made = self.restorer
-            other = Restorer(made.generator, again[flip], same, strength=made.strength, blend=made.blend)
+            other = Restorer(
+                made.generator, again[flip], same, strength=made.strength, blend=made.blend, specimen=made.specimen
+            )
             errors.append(other.whole(listener)[flip] - truth)
         return errors
 
