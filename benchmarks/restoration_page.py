@@ -30,7 +30,7 @@ def report(rows: Rows) -> str:
     trust = [r for r in rows if "structure" in r]
     if trust:
         out += ["## Trust, all methods of ours", ""]
-        for value, digits in (("coverage of 90 %", 3), ("correlation", 2), ("within", 3), ("structure", 3), ("mean shift %", 3)):  # fmt: skip
+        for value, digits in (("coverage of 90 %", 3), ("correlation", 2), ("correlation of neighbours", 2), ("within", 3), ("structure", 3), ("mean shift %", 3)):  # fmt: skip
             known = [r for r in trust if value in r]
             out += [f"### {value}", "", table(known, "set", value, digits), ""] if known else []
         out += pooled([r for r in trust if "moments" in r])
@@ -41,12 +41,16 @@ def pooled(rows: Rows) -> list[str]:
     """Correlation of predicted and true error over the pixels of all images of a set: between images counts too."""
     if not rows:
         return []
-    out = ["### correlation over all images of a set", "", "| set | correlation |", "| --- | ---: |"]
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    out = ["### correlation over all images of a set", "", "| set | " + " | ".join(methods) + " |"]
+    out += ["| --- |" + " ---: |" * len(methods)]
     for name in (*sorted({r["set"] for r in rows}), "**all sets**"):
-        sigma, error, sigma2, error2, both = np.mean(
-            [r["moments"] for r in rows if name in (r["set"], "**all sets**")], 0
-        )
-        out.append(f"| {name} | {(both - sigma * error) / np.sqrt((sigma2 - sigma**2) * (error2 - error**2)):.2f} |")
+        cells = []
+        for method in methods:
+            mine = [r["moments"] for r in rows if name in (r["set"], "**all sets**") and r["method"] == method]
+            sigma, error, sigma2, error2, both = np.mean(mine, 0) if mine else [np.nan] * 5
+            cells.append(f"{(both - sigma * error) / np.sqrt((sigma2 - sigma**2) * (error2 - error**2)):.2f}")
+        out.append(f"| {name} | {' | '.join(cells)} |")
     return [*out, ""]
 
 
