@@ -188,6 +188,15 @@ def test_a_corruption_that_no_training_used_is_restored_too(
     assert errors[1] < 0.8 * errors[0] and errors[1] < 1.2 * errors[2]
 
 
+@pytest.mark.parametrize("name", ["em-denoise"])
+@pytest.mark.parametrize("dose", [5, 80])
+def test_no_structure_is_made_of_noise_alone(name: str, dose: int) -> None:
+    """Trained on drawn atoms or not: where there is nothing, no lattice and no speckle stays."""
+    noise = (np.random.default_rng(0).poisson(0.5 * dose, (160, 160)) / dose).astype(np.float32)
+    values = restore_plane(Generator.from_file(Shelf().read(name)), noise).values
+    assert values.std() < 0.08 * noise.std()
+
+
 def test_the_report_says_in_words_what_was_found(denoiser: Generator, scene: tuple[np.ndarray, np.ndarray]) -> None:
     report = restore_plane(denoiser, scene[0]).report
     assert "shot" in report.noise and "scan line" in report.noise and "% of the contrast" in report.noise
