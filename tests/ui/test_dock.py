@@ -63,6 +63,11 @@ def test_paint_fine_tune_stop_apply_go_back(dock, viewer, started, clicks, wait,
     assert dock.data.model_name == "em-segment" and dock._tabs.currentIndex() == 0
 
 
+def test_the_sizes_of_a_model_are_listed_side_by_side_the_small_one_first(dock):
+    listed = [dock.data.model.itemData(i) for i in range(dock.data.model.count())]
+    assert listed[:2] == ["em-segment", "em-segment-base"] and "classic" in listed
+
+
 def test_resume_goes_on_with_a_child_of_the_last_version(dock, started, clicks, wait):
     for name, click in (("em-segment-2", "fine_tune"), ("em-segment-3", "resume")):
         clicks(click)

@@ -15,6 +15,8 @@ from napari_fewshot.ui.docks.fields import LayerCombo, button, caption, named, n
 from napari_fewshot.ui.models import Models
 from napari_fewshot.ui.results import METADATA
 
+SIZES = ("", "-base")  # of embedded models, as their names end; the small one is first
+
 
 class DataForm(QWidget):
     """Guards that model and strokes or target always fit the task on display, and that strokes follow their image."""
@@ -145,8 +147,9 @@ class DataForm(QWidget):
         self.model.clear()
         task = TASKS[self.task_name]
         cards = self._cards = self._models.of_task(task.name)
-        first = [name for name in task.models if any(c.name == name for c in cards)]
-        for name in first + [c.name for c in cards if c.name not in first]:
+        names = [c.name for c in cards]
+        first = [name + size for name in task.models for size in SIZES if name + size in names]
+        for name in first + [name for name in names if name not in first]:
             self.model.addItem(f"{name} (not saved)" if self._models.is_unsaved(name) else name, name)
 
     def _heir(self, lost: ModelCard) -> str:
