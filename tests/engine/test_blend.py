@@ -76,8 +76,8 @@ def test_only_denoising_is_blended() -> None:
     assert Restorer(nf.load("em-denoise"), noisy[:40, :40], same).blend is None
 
 
-def test_noise_seen_twice_lies_between_what_each_look_says() -> None:
+def test_noise_is_as_strong_as_what_was_taken_away() -> None:
     _, noisy = scene(0.1, 1.0)  # so fine that structure counts as noise
     noise = Noise.measure(noisy)
-    again = noise.seen_twice(noisy - gaussian_filter(noisy, 1.0), gaussian_filter(noisy, 1.0))
+    again = noise.as_strong_as(noisy - gaussian_filter(noisy, 1.0), gaussian_filter(noisy, 1.0))
     assert noise.std_at(0.5) > 0.1 and again.std_at(0.5) < noise.std_at(0.5)

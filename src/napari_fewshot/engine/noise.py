@@ -67,18 +67,15 @@ class Noise:
         bare = cls(gain, floor, kind, reach, white, lowest=lowest)
         return cls(gain, floor, kind, reach, white, _lines(x), _jitter(x, bare.std_at(float(x.mean()))), lowest)
 
-    def seen_twice(self, residual: np.ndarray, level: np.ndarray) -> Noise:
-        """The same noise with the mean of two variances: as measured on the plane, and on what a restoration took away.
-
-        On the plane structure counts as noise, in a residual some of the noise is missing: the truth lies between. (Y, X) each.
-        """
+    def as_strong_as(self, residual: np.ndarray, level: np.ndarray) -> Noise:
+        """The same noise, as strong as what a restoration took away; (Y, X) each. On the plane structure counts as noise."""
         means, _ = _periodograms(level.astype(np.float64))
         _, spectra = _periodograms(residual.astype(np.float64))
         flat = _flat(means, spectra)
         shape = _shape(*_fit_shape(spectra[flat].mean(0)))
         gain, floor, lowest = _fit_levels(means[flat], (spectra[:, _HIGH] / shape[_HIGH]).mean(1)[flat])
         other = Noise(gain, floor, lowest=lowest)
-        share = (1 + other.variance(level).mean() / self.variance(level).mean()) / 2
+        share = other.variance(level).mean() / self.variance(level).mean()
         return replace(self, gain=self.gain * share, floor=self.floor * share)
 
     def variance(self, level: np.ndarray) -> np.ndarray:

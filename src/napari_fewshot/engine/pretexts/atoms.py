@@ -1,7 +1,7 @@
 """Draws clean micrographs of atoms that never were: columns as a scanned probe sees them, or phase contrast. Knows no network and no noise.
 
 Clean pictures at atomic resolution do not exist: the dose that they need destroys the specimen. Their image formation is
-known, though (Kirkland, Advanced Computing in Electron Microscopy, 2010, chapters 3 and 5, in the linear approximation).
+known, though (linear approximations as in Kirkland, Advanced Computing in Electron Microscopy, 2010, chapter 3).
 """
 
 from __future__ import annotations
