@@ -188,7 +188,7 @@ def test_a_corruption_that_no_training_used_is_restored_too(
     assert errors[1] < 0.8 * errors[0] and errors[1] < 1.2 * errors[2]
 
 
-@pytest.mark.parametrize("name", ["em-denoise"])
+@pytest.mark.parametrize("name", ["em-denoise", "em-denoise-base"])
 @pytest.mark.parametrize("dose", [5, 80])
 def test_no_structure_is_made_of_noise_alone(name: str, dose: int) -> None:
     """Trained on drawn atoms or not: where there is nothing, no lattice and no speckle stays."""
