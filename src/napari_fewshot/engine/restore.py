@@ -27,6 +27,7 @@ N_HELD_OUT = 12
 LEARN_PX = 512  # side of the part of an image that is learned from when there is no target
 HELD_OUT_SHARE = 0.25  # rows at the bottom that are only scored on
 RATE_PAIRS, RATE_ALONE = 2e-4, 5e-4
+STANDARD_ERRORS = 2.0  # that are not believed of a gain, as the best of many looks is taken
 RENEW_STEPS = 20  # between renewals of what an image without target would be without noise
 
 Pair = tuple[np.ndarray, np.ndarray | None]
@@ -56,7 +57,7 @@ class OnImages:
     """Objective of a restoration: L1 + L2 (arXiv 2402.18286) to answers that are known, L2 to pixels that were hidden.
 
     Pairs have an answer; for images without a target see `Alone`. It is never worse than the generator it started from as
-    far as held-out rows tell: without a target a score counts what is certain of the gain, one standard error less.
+    far as held-out rows tell: without a target a score counts what is certain of the gain, two standard errors less.
     """
 
     def __init__(self, generator: Generator, pairs: Sequence[Pair], seed: int) -> None:
@@ -110,7 +111,7 @@ class OnImages:
         if self.held_out is None:
             return None
         gain = self.errors - self._errors(module)
-        certain = gain.mean() - gain.std() / len(gain) ** 0.5 if self.is_alone else gain.mean()
+        certain = gain.mean() - STANDARD_ERRORS * gain.std() / len(gain) ** 0.5 if self.is_alone else gain.mean()
         return float(certain / self.errors.mean().clamp_min(1e-9))
 
     def show(self, module: Network, listener: Listener) -> None:
