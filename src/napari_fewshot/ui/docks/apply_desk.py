@@ -90,8 +90,12 @@ class ApplyDesk(QObject):
 
     @property
     def _first(self) -> ModelCard | None:
-        """The model that restores what a segmentation is to see."""
-        return self._bridge.models.of_task("denoise")[-1] if self._form.denoise_first.isChecked() else None
+        """The model that restores what a segmentation is to see: the user's newest, else the first that is embedded."""
+        if not self._form.denoise_first.isChecked():
+            return None
+        models = self._bridge.models
+        cards = models.of_task("denoise")
+        return next((card for card in reversed(cards) if not models.is_embedded(card.name)), cards[0])
 
     def _apply_to_folder(self, card: ModelCard, params: Params) -> None:
         if TASKS[card.task].needs_strokes:

@@ -32,7 +32,7 @@ class ApplyForm(QWidget):
         self.confidence.setChecked(confidence)
         self.denoise_first = named(
             QCheckBox("denoise first"), "denoise_first", "Denoise first",
-            "Restores each image with the newest denoising model before the current model sees it: "
+            "Restores each image with your newest denoising model, or em-denoise, before the current model sees it: "
             "for models that were fine-tuned on denoised images.",
         )  # fmt: skip
         grid = QGridLayout(self)
