@@ -49,7 +49,7 @@ def pooled(rows: Rows) -> list[str]:
         for method in methods:
             mine = [r["moments"] for r in rows if name in (r["set"], "**all sets**") and r["method"] == method]
             sigma, error, sigma2, error2, both = np.mean(mine, 0) if mine else [np.nan] * 5
-            cells.append(f"{(both - sigma * error) / np.sqrt((sigma2 - sigma**2) * (error2 - error**2)):.2f}")
+            cells.append(f"{(both - sigma * error) / np.sqrt((sigma2 - sigma**2) * (error2 - error**2)):.3f}")
         out.append(f"| {name} | {' | '.join(cells)} |")
     return [*out, ""]
 

@@ -29,4 +29,7 @@ def test_training_pairs_fit_each_other_and_come_again_with_their_seed(task, fact
     assert tuple(n * factor for n in spoilt.shape) == target.shape
     assert spoilt.dtype == target.dtype == np.float32 and np.isfinite(spoilt).all()
     np.testing.assert_array_equal(spoilt, again)
+    lifted, with_support = task.corrupt(clean, factor, np.random.default_rng(1), np.full_like(clean, 0.2))
+    assert lifted.mean() > spoilt.mean() + 0.1  # the film below is seen; whether it is wanted too, the task says
+    np.testing.assert_allclose(with_support - target, 0.0 if task.name == "remove_background" else 0.2, atol=1e-5)
     assert psnr(spoilt.repeat(factor, 0).repeat(factor, 1), target) < 35
