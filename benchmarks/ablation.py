@@ -6,9 +6,10 @@
 DATA holds segmentation/<set>/{images,labels}/*.tif. Simulated strokes, 60 px long and 3 px wide, on the first image that shows
 every class; the layers are trained for --steps steps. Mean IoU over the classes present, on the unpainted pixels of the painted
 image and on other images, of "last" weights, whatever strokes held out say of them, and of the "kept" ones, which are the
-best by strokes held out and what a user gets. What is added is in regularisers.py; the images that only its local contrast sees without
-labels are the other ones. The head alone (no step) is the first row. Means over sets and seeds, and how
-many sets the last weights made better than the head alone, on other images.
+best by strokes held out and what a user gets. What is added is what *Also learn from* offers, and the restoration of
+regularisers.py; "marks" are those that *Learn from unpainted slices* makes on the other images, accepted as strokes.
+The head alone (no step) is the first row. Means over sets and seeds, and how many sets the last weights made better than
+the head alone, on other images.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ import numpy as np
 from command import few_strokes, parsed, settings, write
 from fewshot import fitted_card
 from peers import OTHERS, PAINTED, Predictor, labelled, score
-from regularisers import DrawnIn, LocalContrast, Term, contrast_across_images
+from regularisers import Restored
 from runs import set_names
 from torch import Tensor
 
 import napari_fewshot as nf
-from napari_fewshot.core.job import Budget
+from napari_fewshot.core.intensity import Intensity, key_of
+from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
 from napari_fewshot.core.simulate import simulate_strokes
-from napari_fewshot.core.strokes import Painting, painting_of
+from napari_fewshot.core.strokes import PaintedPlane, Painting, painting_of
+from napari_fewshot.engine.extras import terms_of
 from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.fit import Schedule, fit
 from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.guide import Guide, confident_dots
 from napari_fewshot.engine.listen import SILENT
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import FeatureCache
@@ -51,7 +55,9 @@ class Variant:
     name: str
     without: tuple[str, ...] = ()
     average: float = 0.9
-    more: str = ""
+    extras: Extras = STROKES_ALONE
+    restores: bool = False
+    has_marks: bool = False
 
 
 VARIANTS = (
@@ -60,41 +66,46 @@ VARIANTS = (
     Variant("no anchor to the pretrained weights", ("anchor",)),
     Variant("weights not averaged", average=0.0),
     Variant("cross-entropy on strokes alone", ("agreement", "anchor"), 0.0),
-    Variant("with contrast across images", more="across"),
-    Variant("with local contrast on unpainted images", more="local"),
-    Variant("with objects drawn in", more="drawn"),
+    Variant("with unpainted pixels restored", restores=True),
+    Variant("with contrast between classes", extras=Extras(contrast=True)),
+    Variant("with objects drawn in", extras=Extras(drawn_in=True)),
+    Variant("marks", has_marks=True),
+    Variant("marks, with contrast between classes", extras=Extras(contrast=True), has_marks=True),
 )
-CONTRAST, DRAWN = 0.1, 0.5  # weights of what is added
 
 
 class Ablated(OnStrokes):
     """Our fine-tuning with some terms of its loss left out or added, which remembers the weights it scored last."""
 
-    def __init__(self, generator: Generator, painting: Painting, variant: Variant, unpainted: list[np.ndarray]) -> None:
+    def __init__(self, generator: Generator, painting: Painting, variant: Variant) -> None:
         super().__init__(copy.deepcopy(generator.network), painting, 0, FeatureCache())
         self.without, self.last = variant.without, self.module
-        self.more: dict[str, tuple[float, Term]] = {}
-        if variant.more == "across":
-            self.more["across"] = CONTRAST, contrast_across_images
-        elif variant.more == "local":
-            self.more["local"] = CONTRAST, LocalContrast(unpainted)
-        elif variant.more == "drawn":
-            self.more["drawn"] = DRAWN, DrawnIn.of(self)
+        self.more = [*terms_of(self, variant.extras), *([Restored(self)] if variant.restores else [])]
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        terms = {name: term for name, term in super().losses(rng).items() if name not in self.without}
-        return terms | {name: weight * term(self, rng) for name, (weight, term) in self.more.items()}
+        return {name: term for name, term in super().losses(rng).items() if name not in self.without}
 
     def score(self, module: Network) -> float | None:
         self.last = copy.deepcopy(module)
         return super().score(module)
 
 
-def trained(
-    variant: Variant, generator: Generator, painting: Painting, unpainted: list[np.ndarray], steps: int
-) -> Iterator[tuple[str, Predictor]]:
+def with_marks(generator: Generator, painting: Painting, unpainted: list[np.ndarray]) -> Painting:
+    """The strokes, and what *Learn from unpainted slices* marks with them on other images."""
+    guide = Guide.of(generator, painting, FeatureCache())
+    planes = list(painting.planes)
+    for image in unpainted:
+        intensity = Intensity.measure(image)
+        answer = guide.answer(image, intensity)
+        dots = confident_dots(answer.values, answer.sure, np.random.default_rng(0))
+        if len(dots):
+            planes.append(PaintedPlane(key_of(image, intensity), image, dots, intensity))
+    return Painting(tuple(planes), painting.class_names)
+
+
+def trained(variant: Variant, generator: Generator, painting: Painting, steps: int) -> Iterator[tuple[str, Predictor]]:
     """The last weights and the kept ones, each with the head for all strokes."""
-    objective = Ablated(generator, painting, variant, unpainted)
+    objective = Ablated(generator, painting, variant)
     schedule = Schedule(Budget(steps=steps), rate=3e-4, warm_steps=5, average=variant.average, margin=MARGIN)
     kept = fit(objective, schedule, SILENT, np.random.default_rng(0)).module
     card = fitted_card(generator, painting)
@@ -115,12 +126,13 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
         for seed in range(args.seeds):
             strokes = simulate_strokes(pictures[0][1], args.strokes, seed)
             painting = painting_of([pictures[0][0]], [strokes])
-            unpainted = [image for image, _ in pictures[1:]]
+            marked = with_marks(generator, painting, [image for image, _ in pictures[1:]])
             about = {"set": name, "seed": seed}
             head = segmenting(fine_tune_segment(generator, painting, Budget(steps=0)))
             yield {**about, "variant": HEAD, "weights": "kept", **score(head, pictures, strokes)}
             for variant in VARIANTS:
-                for weights, found in trained(variant, generator, painting, unpainted, args.steps):
+                given = marked if variant.has_marks else painting
+                for weights, found in trained(variant, generator, given, args.steps):
                     yield {**about, "variant": variant.name, "weights": weights, **score(found, pictures, strokes)}
         print(name, flush=True)
 

@@ -25,6 +25,7 @@ from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError, memory_errors_told
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
+from napari_fewshot.core.job import STROKES_ALONE, Extras
 from napari_fewshot.core.picture import Picture, picture_of
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import NAME, ModelFile, Shelf, read_model
@@ -88,6 +89,8 @@ def fine_tune(
     steps: int | None = None,
     seed: int = 0,
     never_miss: tuple[int, float] | None = None,
+    contrast: bool = False,
+    drawn_in: bool = False,
     on_event: OnEvent | None = None,
 ) -> Generator:
     """Adapt a generator to a few images; the given one stays as it is.
@@ -110,6 +113,9 @@ def fine_tune(
     never_miss : (int, float), optional
         A class of a segmentation and the share of it, 0 to 1, that is to be found at least; what that costs, by strokes
         held out, stands on the card as ``never_miss``. None keeps to what was asked for the given generator.
+    contrast, drawn_in : bool
+        What the layers of a segmentation learn from beside the strokes: pixels of a class are to look alike in all painted images,
+        and objects that strokes grow to are to be found where they are drawn in.
     on_event : callable, optional
         Gets `Progress`, `Note` and a final `Finished`, all of `napari_fewshot.compute.events`, with an empty job id.
 
@@ -119,6 +125,7 @@ def fine_tune(
         The images, the strokes or the budget cannot be used; the message names the cure.
     """
     how: dict[str, Any] = {"seconds": seconds, "steps": steps, "seed": seed, "never_miss": never_miss}
+    how["extras"] = Extras(contrast, drawn_in)
     found = tuned(generator, images, painted, Teller(on_event) if on_event else Silent(), **how)
     if on_event:
         on_event(Finished("", found.to_file()))
@@ -136,6 +143,7 @@ def tuned(
     steps: int | None = None,
     seed: int = 0,
     never_miss: tuple[int, float] | None = None,
+    extras: Extras = STROKES_ALONE,
 ) -> Generator:
     """What `fine_tune` answers, with a listener that may stop it: the best so far then."""
     started = time.monotonic()
@@ -146,7 +154,9 @@ def tuned(
         painting = painting_from(images, painted)
         wish = wish_from(never_miss, painting)
         budget = budget_from(seconds, steps, started)
-        return fine_tune_segment(generator, painting, budget, seed=seed, listener=listener, never_miss=wish)
+        return fine_tune_segment(
+            generator, painting, budget, seed=seed, listener=listener, never_miss=wish, extras=extras
+        )
     pairs = pairs_from(images, painted, generator.card.factor)
     return fine_tune_restore(generator, pairs, budget_from(seconds, steps, started), seed=seed, listener=listener)
 

@@ -13,8 +13,10 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject
 from napari_fewshot.compute.events import Failed, Finished, Preview, Stopped
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.job import Extras
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.ui.classes import classes_of, name_classes
+from napari_fewshot.ui.docks.extras_menu import ExtrasMenu
 from napari_fewshot.ui.models import Models
 from napari_fewshot.ui.scene import Params
 from napari_fewshot.ui.training import Trainer
@@ -315,3 +317,17 @@ def test_an_image_removed_while_it_is_trained_is_shown_until_the_end_and_not_res
     assert "preview em-segment" in viewer.layers and not gone
     trainer.work.tell(Stopped("", tuned))
     assert gone and not trainer.can_resume
+
+
+def test_what_is_ticked_beside_the_strokes_reaches_the_training(trainer, desk, form, painted):
+    form.params = replace(painted("a", 0), extras=Extras(contrast=True, drawn_in=True))
+    trainer.fine_tune()
+    assert desk.jobs[0]().extras == Extras(contrast=True, drawn_in=True)
+
+
+def test_the_menu_counts_what_is_ticked(qtbot):
+    menu = ExtrasMenu()
+    qtbot.addWidget(menu)
+    assert menu.text() == "+" and menu.extras == Extras()
+    menu.drawn_in.setChecked(True)
+    assert menu.text() == "+1" and menu.extras == Extras(drawn_in=True)

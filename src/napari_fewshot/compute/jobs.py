@@ -180,7 +180,13 @@ def run_fine_tune(order: Order, job: FineTune, model: ModelFile) -> Event:
         generator = bench.generator(model, order.device)
         if job.painting is not None:
             tuned = fine_tune_segment(
-                generator, job.painting, job.budget, seed=job.seed, listener=line, cache=bench.features
+                generator,
+                job.painting,
+                job.budget,
+                seed=job.seed,
+                listener=line,
+                cache=bench.features,
+                extras=job.extras,
             )
         else:
             tuned = fine_tune_restore(generator, job.pairs, job.budget, seed=job.seed, listener=line)

@@ -22,6 +22,25 @@ class Budget:
     steps: int | None = None
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What the layers of a segmentation learn from beside the strokes.
+
+    Parameters
+    ----------
+    contrast : bool
+        Pixels of a class are to look alike and unlike other classes, in all images and slices that are painted.
+    drawn_in : bool
+        Objects grown from strokes, drawn in elsewhere, are to be found there.
+    """
+
+    contrast: bool = False
+    drawn_in: bool = False
+
+
+STROKES_ALONE = Extras()
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """The part of a plane the user looks at.
@@ -54,7 +73,7 @@ class View:
 class FineTune:
     """Fine-tune a model: on strokes (``painting``) for a segmentation, on ``pairs`` for a restoration.
 
-    A pair is (input plane, target plane), both (Y, X); target None adapts to the image alone.
+    A pair is (input plane, target plane), both (Y, X); target None adapts to the image alone. ``extras`` are of a segmentation.
     """
 
     model: ModelFile
@@ -64,6 +83,7 @@ class FineTune:
     seed: int = 0
     view: View | None = None
     name: str = ""
+    extras: Extras = STROKES_ALONE
 
 
 @dataclass(frozen=True, eq=False)

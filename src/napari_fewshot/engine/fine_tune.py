@@ -12,13 +12,14 @@ import torch
 
 from napari_fewshot.core.card import IMAGES, PALETTE, WITH_TARGETS, ClassLabel, ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
-from napari_fewshot.core.job import Budget
+from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
 from napari_fewshot.core.operating import NeverMiss, operating_point
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.spectrum import spectrum, typical
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.engine.candidate import candidate_of
 from napari_fewshot.engine.classic import ClassicNetwork
+from napari_fewshot.engine.extras import terms_of
 from napari_fewshot.engine.fit import Fitted, Schedule, fit
 from napari_fewshot.engine.generator import Generator, stamp
 from napari_fewshot.engine.grow import fit_classic
@@ -43,6 +44,7 @@ def fine_tune_segment(
     listener: Listener = SILENT,
     cache: FeatureCache | None = None,
     never_miss: NeverMiss | None = None,
+    extras: Extras = STROKES_ALONE,
 ) -> Generator:
     """Learn the painted classes: closed-form head at once, then the layers until the budget is spent or a stop.
 
@@ -52,6 +54,8 @@ def fine_tune_segment(
         Features kept from earlier calls with the same generator.
     never_miss : NeverMiss or None
         Of which class at least which share is to be found; None takes over the wish of the given generator.
+    extras : Extras
+        What the layers learn from beside the strokes.
 
     Returns
     -------
@@ -79,6 +83,7 @@ def fine_tune_segment(
     network = _headless(generator.network)
     objective = OnStrokes(network, painting, seed, cache)
     objective.never_miss, objective.is_tuned = wish, bool(generator.card.painted)
+    objective.more = terms_of(objective, extras)
     schedule = Schedule(budget, rate=3e-4, warm_steps=5, average=0.9, margin=MARGIN)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
     head = objective.calibrate(fitted.module)

@@ -96,6 +96,11 @@ class Samples:
     strength: float = 1.0
     voices: tuple[float, ...] = VOICES
 
+    def learned_from(self) -> Samples:
+        """Without fold 0."""
+        kept = self.fold != 0
+        return replace(self, x=self.x[kept], y=self.y[kept], fold=self.fold[kept])
+
     def thinned(self, per_class: int) -> Samples:
         """At most about ``per_class`` pixels of each class, evenly taken."""
         of_class = [(self.y == k).nonzero()[:, 0] for k in range(int(self.y.max()) + 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,6 +31,9 @@ MARGIN = 0.02  # of IoU on the few strokes held out: less may be chance, and wha
 CROP_PX = 128
 AGREEMENT = 0.5  # weight of equal answers on unpainted pixels under another contrast
 ANCHOR = 1.0  # weight that keeps the layers near the pretrained ones
+
+Term = Callable[[Solved, np.random.Generator], dict[str, Tensor]]
+"""Further terms of a step, already weighted, by a head solved on learned features of strokes that may be learned from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,7 @@ class OnStrokes:
         self.pretrained = [p.detach().clone() for p in network.backbone.parameters()]
         self.seed, self.cache, self.crop_px = seed, cache, CROP_PX
         self.never_miss: NeverMiss | None = None
+        self.more: Sequence[Term] = ()
         self.is_tuned, self.base = False, fingerprint(network)
         self.solved: tuple[tuple[float, ...], Head] | None = None
         self.calibrated: Head | None = None
@@ -130,14 +134,14 @@ class OnStrokes:
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         solver, samples = solver_of(self.module), self.samples
-        asked_fold = int(rng.integers(1, N_FOLDS))
-        plane, yx, y = self._query(asked_fold, rng)
+        asked_fold = self.any_fold(rng)
+        plane, yx, y = self.query(asked_fold, rng)
         given = (samples.fold != 0) & (samples.fold != asked_fold)
         if not _has_all(samples.y[given], self.n_classes):
             given = samples.fold != 0
         learned = samples.x[given][:, : solver.n_features]  # layers change nothing of hand-made ones
         solved = solver.solve(learned, samples.y[given], self.n_classes, samples.strength)
-        x = self._two_contrasts(plane, rng)
+        x = self.two_contrasts(plane, rng)
         looks = look(self.module.backbone, self.module.zooms, x, whole(x))
         logits = solver.scores(looks, whole(x), solved)  # (2, K, Y, X)
         asked = logits[:, :, yx[:, 0], yx[:, 1]]  # (2, K, N)
@@ -147,7 +151,10 @@ class OnStrokes:
         agreement = F.kl_div(logits[1].log_softmax(0), goal, reduction="none").sum(0).mean()
         moved = zip(self.module.backbone.parameters(), self.pretrained, strict=True)
         anchor = torch.stack([((p - q) ** 2).sum() for p, q in moved]).sum()
-        return {"strokes": pixels, "agreement": AGREEMENT * agreement, "anchor": ANCHOR * anchor}
+        terms = {"strokes": pixels, "agreement": AGREEMENT * agreement, "anchor": ANCHOR * anchor}
+        for more in self.more:
+            terms |= more(solved, rng)
+        return terms
 
     def after_step(self) -> None:
         pass
@@ -208,7 +215,12 @@ class OnStrokes:
             if len(p.strokes)
         ]
 
-    def _query(self, asked_fold: int, rng: np.random.Generator) -> tuple[PaintedPlane, Tensor, Tensor]:
+    @staticmethod
+    def any_fold(rng: np.random.Generator) -> int:
+        """One of those that may be learned from."""
+        return int(rng.integers(1, N_FOLDS))
+
+    def query(self, asked_fold: int, rng: np.random.Generator) -> tuple[PaintedPlane, Tensor, Tensor]:
         """A crop around a stroke of ``asked_fold`` (any training stroke if there is none) and its training pixels."""
         there = [f for f in self.folds if np.any(f.fold == asked_fold)] or [f for f in self.folds if np.any(f.fold)]
         part = there[rng.integers(len(there))]
@@ -227,7 +239,7 @@ class OnStrokes:
         device = self.samples.x.device
         return crop, torch.from_numpy(yx[inside]).to(device), torch.from_numpy(part.y[inside]).to(device)
 
-    def _two_contrasts(self, plane: PaintedPlane, rng: np.random.Generator) -> Tensor:
+    def two_contrasts(self, plane: PaintedPlane, rng: np.random.Generator) -> Tensor:
         """The crop and the crop as another microscope would show it, (2, 1, Y, X)."""
         unit = plane.intensity.to_unit(plane.image)
         device = str(self.samples.x.device)

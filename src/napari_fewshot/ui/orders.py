@@ -37,7 +37,8 @@ class Orders:
         painting.check()
         self._sent = painting
         view = scene.reader.take_view(scene.region, params.confidence)
-        return FineTune(model, painting, (), params.budget, params.seed, view, model.card.name)
+        name, extras = model.card.name, params.extras
+        return FineTune(model, painting, (), params.budget, params.seed, view, name, extras)
 
     def make_pairs(self, params: Params, scene: Scene, model: ModelFile | None) -> FineTune:
         """A training of a restoration: on targets, or on the images alone."""

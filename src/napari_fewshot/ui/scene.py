@@ -11,7 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import PictureError, StrokesError
-from napari_fewshot.core.job import Budget
+from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
@@ -48,6 +48,7 @@ class Params:
     confidence: bool = False
     paints_objects: bool = False
     restoring: Restoring = AS_TRAINED
+    extras: Extras = STROKES_ALONE
 
 
 @dataclass(eq=False)

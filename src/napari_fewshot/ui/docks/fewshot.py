@@ -190,6 +190,7 @@ class FewshotDock(QWidget):
             confidence=self.apply.confidence.isChecked(),
             paints_objects=self.objects.paints_objects,
             restoring=self.trust.restoring(),
+            extras=self.train.extras.extras,
         )
 
     def _show_state(self) -> None:
@@ -234,6 +235,7 @@ class FewshotDock(QWidget):
 
     def _on_task_changed(self, task: str) -> None:
         self.objects.setVisible(TASKS[task].needs_strokes)
+        self.train.extras.setVisible(TASKS[task].needs_strokes)
         self.trust.setVisible(not TASKS[task].needs_strokes)
         self._trust_desk.forget()
         self.apply.name_doubts(TASKS[task].needs_strokes)

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSpin
 from napari_fewshot.compute.events import Progress
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.job import Budget
+from napari_fewshot.ui.docks.extras_menu import ExtrasMenu
 from napari_fewshot.ui.docks.fields import button, caption, named
 from napari_fewshot.ui.docks.loss_plot import LossPlot
 from napari_fewshot.ui.docks.window import FINE_TUNE_KEYS, STOP_KEYS
@@ -29,6 +30,7 @@ class TrainForm(QWidget):
         self.seconds.setSpecialValueText("until stopped")
         self.seconds.setSuffix(" s")
         self.seconds.setValue(seconds)
+        self.extras = ExtrasMenu()
         self.progress = named(QProgressBar(), "progress", "Progress", "How far the job is, and the time left.")
         self.progress.setRange(0, 1000)
         self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -70,6 +72,7 @@ class TrainForm(QWidget):
         budget = QHBoxLayout()
         budget.addWidget(caption("Train for", self.seconds))
         budget.addWidget(self.seconds)
+        budget.addWidget(self.extras)
         budget.addWidget(self.score, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -1,0 +1,52 @@
+"""What a segmentation may learn from beside its strokes, as a small menu."""
+
+from __future__ import annotations
+
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import QMenu, QPushButton
+
+from napari_fewshot.core.job import Extras
+from napari_fewshot.ui.docks.fields import named
+
+
+class ExtrasMenu(QPushButton):
+    """A plus with the number of what is ticked in its menu; narrow, as the score needs the room beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        named(
+            self, "extras", "Also learn from",
+            "What else the layers learn from than the strokes. On average neither made much difference; strokes held out tell "
+            "whether what came of it is kept.",
+        )  # fmt: skip
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        self.contrast = self._add(
+            menu, "contrast between classes, in all painted slices",
+            "What is painted alike is to look alike to the network, in all images and slices that are painted and where marks "
+            "were accepted, and so are pixels around that it is sure of.",
+        )  # fmt: skip
+        self.drawn_in = self._add(
+            menu, "objects drawn in elsewhere",
+            "Objects that the strokes grow to are cut out, turned, pasted into other places and asked for there.",
+        )  # fmt: skip
+        self.setMenu(menu)
+        self.setFixedWidth(34)
+        self.setStyleSheet("QPushButton::menu-indicator { image: none; width: 0px; }")
+        self._show_count()
+
+    @property
+    def extras(self) -> Extras:
+        return Extras(self.contrast.isChecked(), self.drawn_in.isChecked())
+
+    def _add(self, menu: QMenu, text: str, hint: str) -> QAction:
+        action = menu.addAction(text)
+        assert action is not None
+        action.setCheckable(True)
+        action.setToolTip(hint)
+        action.toggled.connect(self._show_count)
+        return action
+
+    def _show_count(self) -> None:
+        n = self.contrast.isChecked() + self.drawn_in.isChecked()
+        self.setText(f"+{n}" if n else "+")

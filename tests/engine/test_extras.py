@@ -1,0 +1,97 @@
+"""What layers may learn from beside strokes: likeness in all painted images, and objects that are drawn in elsewhere."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
+from napari_fewshot.core.simulate import simulate_strokes
+from napari_fewshot.core.strokes import Painting, painting_of
+from napari_fewshot.engine.extras import Contrast, DrawnIn, pasted, terms_of
+from napari_fewshot.engine.fine_tune import fine_tune_segment
+from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.painted import FeatureCache
+from napari_fewshot.engine.segment import OnStrokes, solver_of
+
+
+@pytest.fixture
+def painting(superalloy: tuple[np.ndarray, np.ndarray]) -> Painting:
+    image, truth = superalloy
+    other = np.rot90(image).copy(), np.rot90(truth).copy()
+    strokes = [simulate_strokes(t, 4, seed) for seed, t in enumerate((truth, other[1]))]
+    return painting_of([image, other[0]], strokes)
+
+
+@pytest.fixture
+def objective(segmenter: Generator, painting: Painting) -> OnStrokes:
+    made = OnStrokes(copy.deepcopy(segmenter.network), painting, 0, FeatureCache())
+    made.solve(made.module)
+    return made
+
+
+def solved(objective: OnStrokes):
+    samples, solver = objective.samples.learned_from(), solver_of(objective.module)
+    return solver.solve(samples.x[:, : solver.n_features], samples.y, objective.n_classes, samples.strength)
+
+
+def test_nothing_is_added_unless_it_was_asked_for(objective: OnStrokes) -> None:
+    assert terms_of(objective, STROKES_ALONE) == []
+    kinds = [type(t) for t in terms_of(objective, Extras(contrast=True, drawn_in=True))]
+    assert kinds == [Contrast, DrawnIn]
+    objective.more = terms_of(objective, Extras(contrast=True, drawn_in=True))
+    found = [set(objective.losses(np.random.default_rng(seed))) for seed in range(12)]
+    assert all({"strokes", "agreement", "anchor", "contrast"} <= names for names in found)
+    assert any("drawn in" in names for names in found) and any("local contrast" in names for names in found)
+
+
+def test_contrast_pulls_apart_what_differs(objective: OnStrokes) -> None:
+    term, head = Contrast(objective), solved(objective)
+
+    def value() -> torch.Tensor:
+        return torch.stack([term(head, np.random.default_rng(seed))["contrast"] for seed in range(4)]).mean()
+
+    before = value()
+    before.backward()
+    with torch.no_grad():
+        for p in objective.module.backbone.parameters():
+            if p.grad is not None:
+                p -= 1e-3 * p.grad / p.grad.norm().clamp(min=1e-9)
+        assert value() < before
+
+
+def test_an_object_is_drawn_in_as_bright_as_it_was_and_with_the_texture_of_the_place() -> None:
+    rng = np.random.default_rng(0)
+    unit = rng.normal(0.2, 0.02, (64, 80)).astype(np.float32)
+    grey, mask = np.full((20, 16), 0.8, np.float32), np.zeros((20, 16), bool)
+    mask[3:17, 3:13] = True
+    drawn = pasted(unit, grey, mask, (30, 40))
+    inside = drawn[36:44, 46:50]
+    assert abs(inside.mean() - 0.8) < 0.02 and 0.5 < inside.std() / unit.std() < 1.5
+    outside = np.ones(unit.shape, bool)
+    outside[30:50, 40:56] = False
+    np.testing.assert_array_equal(drawn[outside], unit[outside])
+    assert abs(unit.mean() - 0.2) < 0.01  # the picture itself stays as it was
+
+
+def test_objects_that_fill_the_crop_are_not_drawn_in(segmenter: Generator) -> None:
+    image = np.random.default_rng(0).normal(100, 5, (96, 96)).astype(np.float32)
+    image[:, 48:] += 80
+    truth = np.repeat([[1] * 48 + [2] * 48], 96, 0)
+    objective = OnStrokes(
+        copy.deepcopy(segmenter.network), painting_of([image], [simulate_strokes(truth, 3, 0)]), 0, FeatureCache()
+    )
+    objective.solve(objective.module)
+    term, head = DrawnIn(objective), solved(objective)
+    assert all(term(head, np.random.default_rng(seed)) == {} for seed in range(4))
+
+
+def test_with_extras_the_same_seed_gives_the_same_result(segmenter: Generator, painting: Painting) -> None:
+    asked = Extras(contrast=True, drawn_in=True)
+    tuned = [fine_tune_segment(segmenter, painting, Budget(steps=3), seed=2, extras=asked) for _ in range(2)]
+    assert tuned[0].card.losses == tuned[1].card.losses
+    alone = fine_tune_segment(segmenter, painting, Budget(steps=3), seed=2)
+    assert alone.card.losses != tuned[0].card.losses
