@@ -9,11 +9,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 Rng = np.random.Generator
+DOSES = 4.0, 400.0  # electrons per pixel at grey level 1
 
 
 def add_noise(clean: np.ndarray, rng: Rng) -> np.ndarray:
     """Shot noise of a random dose, then what a random detector adds: a camera (TEM) or a scanned beam (SEM, STEM)."""
-    dose = float(np.exp(rng.uniform(np.log(4.0), np.log(150.0))))  # electrons per pixel at grey level 1
+    dose = float(np.exp(rng.uniform(*np.log(DOSES))))
     level = 0.06 + 0.75 * clean  # leaves room below and above, as a micrograph does
     noisy = camera(level, dose, rng) if rng.random() < 0.5 else scanned_beam(level, dose, rng)
     return ((noisy - 0.06) / 0.75).astype(np.float32)

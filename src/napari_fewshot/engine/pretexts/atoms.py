@@ -14,7 +14,8 @@ from napari_fewshot.engine.pretexts.scenes import draw_field, draw_layout, frequ
 
 Rng = np.random.Generator
 
-PERIOD_PX = 4.0, 40.0
+PERIOD_PX = 2.5, 40.0
+EVEN_SHARE = 0.3  # of the crystals fill the field without hills or wedges
 
 
 def draw_atoms(side_px: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +28,8 @@ def draw_atoms(side_px: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     support : ndarray
         (side_px, side_px) float32: what it adds to the picture.
     """
-    period = float(np.exp(rng.uniform(*np.log(PERIOD_PX))))
+    low, high = np.log(PERIOD_PX)
+    period = float(np.exp(low + (high - low) * rng.random() ** 1.5))  # fine ones are hard
     thickness = _thickness(side_px, rng)
     columns = _columns(side_px, period, thickness, rng)
     if rng.random() < 0.5:
@@ -39,6 +41,8 @@ def draw_atoms(side_px: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
 
 def _thickness(side: int, rng: Rng) -> np.ndarray:
     """(side, side), 0 where nothing is, about 1 elsewhere: wedges, hills and terraces of a crystal, or of particles."""
+    if rng.random() < EVEN_SHARE:
+        return np.ones((side, side), np.float32)
     hills = rng.uniform(0, 0.35) * draw_field(side, rng.uniform(0.15, 0.5) * side, rng)
     y, x = np.mgrid[:side, :side] / side - 0.5
     angle = rng.uniform(0, 2 * np.pi)
@@ -78,7 +82,7 @@ def _columns(side: int, period: float, thickness: np.ndarray, rng: Rng) -> np.nd
 
 def _scanned(columns: np.ndarray, period: float, thickness: np.ndarray, rng: Rng) -> np.ndarray:
     """Scattered to a wide ring (HAADF): columns as wide as the probe, and its tails."""
-    sigma = max(0.7, period * rng.uniform(0.1, 0.3))
+    sigma = max(min(0.7, 0.25 * period), period * rng.uniform(0.1, 0.3))
     probe = gaussian_filter(columns, sigma) + rng.uniform(0, 0.4) * gaussian_filter(columns, 3 * sigma)
     image = probe / max(float(np.quantile(probe, 0.995)), 1e-6)
     return rng.uniform(0.4, 0.9) * image + rng.uniform(0, 0.2) * thickness + rng.uniform(0.02, 0.15)
