@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.engine.noise import Noise
-from napari_fewshot.engine.residual import smooth_background, structure_left
+from napari_fewshot.engine.residual import smooth_background, structure_by_chance, structure_left
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +77,35 @@ def test_a_smooth_background_with_streaks_is_found_under_noise() -> None:
     found = smooth_background(background + rng.normal(0, 5, background.shape), Noise(0.0, 25.0), 100.0)
     left = (background - found)[20:-20, 20:-20]
     assert left.std() < 0.35 * background[20:-20, 20:-20].std()
+
+
+def test_a_lattice_is_no_noise_and_its_rows_are_no_lines_that_jump() -> None:
+    at = np.arange(256)
+    row = np.exp(-(((at[:, None] - np.arange(0, 256, 4.3)) / 1.0) ** 2) / 2).sum(1)
+    noisy = 100 + 80 * np.outer(row, row) + np.random.default_rng(0).normal(0, 5, (256, 256))
+    found = Noise.measure(noisy)
+    assert 4.5 < found.std_at(130.0) < 6 and found.lines < 1
+
+
+@pytest.mark.parametrize("filled_with", [np.nan, 0.0])
+@pytest.mark.parametrize("share", [0.35, 0.65])
+def test_what_is_padded_does_not_change_the_noise_that_is_measured(
+    clean: np.ndarray, filled_with: float, share: float
+) -> None:
+    noisy = clean + np.random.default_rng(0).normal(0, 10, clean.shape)
+    noisy[: int(share * 256)] = filled_with
+    found = Noise.measure(noisy)
+    assert 8.5 < found.std_at(100.0) < 11.5 and found.lines < 4 and found.jitter_px < 0.3
+
+
+def test_noise_is_told_in_the_units_of_the_image_however_small_they_are() -> None:
+    noise = Noise(0.0, 0.04)
+    assert "of 2e-10 grey levels (20% of the contrast)" in noise.spoken(0.5, 1.0, 1e-9)
+
+
+@pytest.mark.parametrize("made", [Noise(0.0, 100.0, lines=6.0), Noise(0.0, 100.0, "camera", 1.0)])
+def test_noise_of_lines_and_cameras_is_no_structure(made: Noise) -> None:
+    flat = np.full((300, 400), 100.0, np.float32)
+    residual = made.draw(flat, np.random.default_rng(1))
+    by_chance = structure_by_chance(made, 100.0)
+    assert by_chance > 0.01 and abs(structure_left(residual) - by_chance) < 0.3 * by_chance

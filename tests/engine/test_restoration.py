@@ -201,3 +201,15 @@ def test_the_report_says_in_words_what_was_found(denoiser: Generator, scene: tup
     report = restore_plane(denoiser, scene[0]).report
     assert "shot" in report.noise and "scan line" in report.noise and "% of the contrast" in report.noise
     assert 0.5 < report.residual_sigmas < 1.2 and "taken away" in report.spoken()
+
+
+def test_a_hit_pixel_draws_no_ring_in_a_super_resolution(superalloy: tuple[np.ndarray, np.ndarray]) -> None:
+    plain = superalloy[0].astype(np.uint16) * 12 + 500
+    hit = plain.copy()
+    hit[100, 100] = 65535
+    doubler = Generator.from_file(Shelf().read("em-superres-x2"))
+    found = [restore_plane(doubler, plane).values.astype(np.int64) for plane in (plain, hit)]
+    assert found[1].min() > 0
+    around = np.abs(found[1] - found[0])
+    around[200:202, 200:202] = 0
+    assert around.max() < 1500  # of 65535

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
 from napari_fewshot.core.tiles import Box
 
@@ -17,9 +17,16 @@ BLOCK_PX = 32
 MEASURE_PX = 1024  # side of the part that is measured: a thousand blocks are plenty
 FLAT_SHARE = 0.3  # of the blocks: those with the least structure at low frequencies
 LOW_BAND, HIGH_BAND = (0.03, 0.12), 0.25  # cycles/px: where structure shows, above which noise is most of what is left
+PADDED_PX = 5  # a square this wide of one level is no measurement
+JITTER_REACH_PX = 9  # of the smoothed slopes, across
+LINES_BAND = 0.1  # cycles/px along Y above which line levels are most of what the halves of lines have in common
 SCAN_SHARES = np.linspace(0.0, 0.45, 19)  # of the previous pixel that stays in a pixel
 CAMERA_SIGMAS = np.linspace(0.0, 1.0, 21)  # px
 WHITE_SHARES = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
+LOUD, LOUD_OF_ONE = (
+    3.0,
+    8.0,
+)  # times what is usual: a lattice. The second is added for a single block, by the square root of their number
 CLEARLY = 0.8  # a model with a parameter must reduce the misfit to this share of that of white noise
 
 
@@ -56,24 +63,21 @@ class Noise:
 
     @classmethod
     def measure(cls, plane: np.ndarray) -> Noise:
-        """Measure a (Y, X) plane of at least 32 px a side; pixels that are not finite count as the mean."""
-        x = _filled(plane)[middle(plane.shape)]
-        means, spectra = _periodograms(x)
-        flat = _flat(means, spectra)
-        kind, reach, white = _fit_shape(spectra[flat].mean(0))
-        shape = _shape(kind, reach, white)
-        variances = (spectra[:, _HIGH] / shape[_HIGH]).mean(1)
-        gain, floor, lowest = _fit_levels(means[flat], variances[flat])
+        """Measure a (Y, X) plane of at least 32 px a side; blocks with pixels that are not finite, or all alike, tell nothing."""
+        part = plane[middle(plane.shape)]
+        x = _filled(part)
+        seen = np.isfinite(part) & ~_padded(x)
+        (kind, reach, white), (gain, floor, lowest) = _fit(*_telling(*_periodograms(x), seen))
         bare = cls(gain, floor, kind, reach, white, lowest=lowest)
-        return cls(gain, floor, kind, reach, white, _lines(x), _jitter(x, bare.std_at(float(x.mean()))), lowest)
+        return cls(
+            gain, floor, kind, reach, white, _lines(x, seen), _jitter(x, seen, bare.std_at(float(x.mean()))), lowest
+        )
 
     def as_strong_as(self, residual: np.ndarray, level: np.ndarray) -> Noise:
         """The same noise, as strong as what a restoration took away; (Y, X) each. On the plane structure counts as noise."""
         means, _ = _periodograms(level.astype(np.float64))
         _, spectra = _periodograms(residual.astype(np.float64))
-        flat = _flat(means, spectra)
-        shape = _shape(*_fit_shape(spectra[flat].mean(0)))
-        gain, floor, lowest = _fit_levels(means[flat], (spectra[:, _HIGH] / shape[_HIGH]).mean(1)[flat])
+        _, (gain, floor, lowest) = _fit(means, spectra)
         other = Noise(gain, floor, lowest=lowest)
         share = other.variance(level).mean() / self.variance(level).mean()
         return replace(self, gain=self.gain * share, floor=self.floor * share)
@@ -122,8 +126,11 @@ class Noise:
             return (1, 1) if self.reach < 0.75 else (2, 2)
         return 0, 0
 
-    def spoken(self, level: float, span: float) -> str:
-        """One sentence: strength against the contrast ``span`` of the plane at ``level``, type, correlation, lines."""
+    def spoken(self, level: float, span: float, unit: float = 1.0) -> str:
+        """One sentence: strength against the contrast ``span`` of the plane at ``level``, type, correlation, lines.
+
+        One of its grey levels is ``unit`` of those that are told.
+        """
         std = self.std_at(level)
         shot = self.gain * max(level, self.lowest) / max(std**2, 1e-12)
         kind = "shot noise" if shot > 0.7 else "shot and read-out noise" if shot > 0.3 else "read-out noise"
@@ -132,15 +139,21 @@ class Noise:
             "scan": f"correlated along the scan line ({self.reach:.0%} of the previous pixel)",
             "camera": f"correlated between neighbours (spread {self.reach:.1f} px)",
         }[self.kind]
-        more = f"; line levels jump by {self.lines:.2g}" if self.lines > 0.1 * std else ""
+        more = f"; line levels jump by {self.lines * unit:.2g}" if self.lines > 0.1 * std else ""
         more += f"; lines are shifted by {self.jitter_px:.1f} px" if self.jitter_px > 0.2 else ""
-        return f"{kind} of {std:.3g} grey levels ({std / span:.0%} of the contrast), {how}{more}"
+        return f"{kind} of {std * unit:.3g} grey levels ({std / span:.0%} of the contrast), {how}{more}"
 
 
 def _filled(plane: np.ndarray) -> np.ndarray:
     x = plane.astype(np.float64)
     bad = ~np.isfinite(x)
     return np.where(bad, x[~bad].mean(), x) if bad.any() and not bad.all() else np.nan_to_num(x)
+
+
+def _padded(x: np.ndarray) -> np.ndarray:
+    """Where nothing differs from pixel to pixel, (Y, X) bool."""
+    alike = maximum_filter(x, PADDED_PX) == minimum_filter(x, PADDED_PX)
+    return np.asarray(maximum_filter(alike, PADDED_PX))
 
 
 def middle(shape: tuple[int, ...]) -> Box:
@@ -159,12 +172,23 @@ _LOW = (_F > LOW_BAND[0]) & (_F < LOW_BAND[1])
 
 def _periodograms(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means (N,) and power (N, F, F') per px² of half-overlapping blocks; white noise has its variance everywhere."""
-    step = BLOCK_PX // 2
-    blocks = np.lib.stride_tricks.sliding_window_view(x, (BLOCK_PX, BLOCK_PX))[::step, ::step]
-    blocks = blocks.reshape(-1, BLOCK_PX, BLOCK_PX)
+    blocks = _blocks(x)
     means = blocks.mean((1, 2))
     power = np.abs(np.fft.rfft2((blocks - means[:, None, None]) * _WINDOW)) ** 2 / np.sum(_WINDOW**2)
     return means, power
+
+
+def _blocks(x: np.ndarray) -> np.ndarray:
+    """(N, BLOCK_PX, BLOCK_PX) of (Y, X), overlapping by half."""
+    step = BLOCK_PX // 2
+    blocks = np.lib.stride_tricks.sliding_window_view(x, (BLOCK_PX, BLOCK_PX))[::step, ::step]
+    return blocks.reshape(-1, BLOCK_PX, BLOCK_PX)
+
+
+def _telling(means: np.ndarray, spectra: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Without the blocks that were filled up or padded; all of them where no other is left."""
+    told = _blocks(seen).all((1, 2))
+    return (means[told], spectra[told]) if told.any() else (means, spectra)
 
 
 def _flat(means: np.ndarray, spectra: np.ndarray) -> np.ndarray:
@@ -201,13 +225,29 @@ def _spread(sigma_px: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _fit_shape(power: np.ndarray) -> tuple[Kind, float, float]:
-    """The detector whose spectrum fits best where there is little structure (least squares of the logarithm)."""
-    wanted = np.log(np.maximum(power[_HIGH], 1e-30))
+def _fit(means: np.ndarray, spectra: np.ndarray) -> tuple[tuple[Kind, float, float], tuple[float, float, float]]:
+    """The detector, and gain, floor and lowest level, by blocks as of `_periodograms`.
+
+    Noise is spread over all frequencies, a lattice is in a few of them: those that stand out are left out.
+    """
+    flat = _flat(means, spectra)
+    power, quiet = spectra[flat].mean(0), _HIGH
+    loud = LOUD + LOUD_OF_ONE / np.sqrt(len(flat))
+    for _ in range(2):
+        found = _fit_shape(power, quiet)
+        ratio = power / _shape(*found)
+        quiet = _HIGH & (ratio <= loud * np.quantile(ratio[_HIGH], 0.25))
+    variances = (spectra[:, quiet] / _shape(*found)[quiet]).mean(1)
+    return found, _fit_levels(means[flat], variances[flat])
+
+
+def _fit_shape(power: np.ndarray, quiet: np.ndarray) -> tuple[Kind, float, float]:
+    """The detector whose spectrum fits best at frequencies (F, F') with little structure (least squares of the logarithm)."""
+    wanted = np.log(np.maximum(power[quiet], 1e-30))
     best: tuple[float, Kind, float, float] = (CLEARLY * float(np.var(wanted)), "white", 0.0, 0.0)
     for kind, reaches in (("scan", SCAN_SHARES[1:]), ("camera", CAMERA_SIGMAS[1:])):
         for reach in reaches:
-            power = _shape(kind, reach, 0.0)[_HIGH]  # type: ignore[arg-type]
+            power = _shape(kind, reach, 0.0)[quiet]  # type: ignore[arg-type]
             for white in WHITE_SHARES:
                 misfit = float(np.var(wanted - np.log((1 - white) * power + white)))
                 best = min(best, (misfit, kind, float(reach), float(white)))  # type: ignore[assignment]
@@ -231,18 +271,26 @@ def _fit_levels(levels: np.ndarray, variances: np.ndarray) -> tuple[float, float
     return gain, floor, lowest
 
 
-def _lines(x: np.ndarray) -> float:
-    """Standard deviation of line levels: what the left and the right half of a line have in common."""
-    high = x - gaussian_filter1d(x, 2.0, axis=0)
-    half = x.shape[1] // 2
-    common = np.mean(high[:, :half].mean(1) * high[:, half:].mean(1))
-    return float(np.sqrt(max(common, 0.0)))
+def _lines(x: np.ndarray, seen: np.ndarray) -> float:
+    """Standard deviation of line levels: what the left and the right half of a line have in common, at most frequencies alike.
+
+    Rows of a lattice have something in common too, but at a few frequencies only.
+    """
+    half, window = x.shape[1] // 2, np.hanning(len(x) + 2)[1:-1]
+    parts = [(x[:, part], seen[:, part]) for part in (slice(half), slice(half, None))]
+    levels = np.stack([(values * known).sum(1) / np.maximum(known.sum(1), 1) for values, known in parts])
+    known = np.stack([known.any(1) for _, known in parts])
+    levels = np.where(known, levels - (levels * known).sum(1, keepdims=True) / np.maximum(known.sum(1), 1)[:, None], 0)
+    left, right = np.fft.rfft(levels * window)
+    common = (left * right.conj()).real / np.sum(window**2)
+    fine = np.fft.rfftfreq(len(x)) > LINES_BAND
+    return float(np.sqrt(max(np.median(common[fine]) / np.log(2), 0.0)))
 
 
-def _jitter(x: np.ndarray, noise_std: float) -> float:
+def _jitter(x: np.ndarray, seen: np.ndarray, noise_std: float) -> float:
     """Standard deviation of line shifts, from how far each line fits better when shifted against its neighbours (px)."""
     smooth = gaussian_filter(x, 1.0)
-    slope = np.gradient(smooth, axis=1)[1:-1]
+    slope = np.gradient(smooth, axis=1)[1:-1] * minimum_filter(seen, JITTER_REACH_PX)[1:-1]
     step = x[1:-1] - (x[:-2] + x[2:]) / 2
     energy = np.sum(slope**2, 1)
     if energy.max() <= 0:

@@ -9,6 +9,7 @@ from napari_fewshot.engine.noise import MEASURE_PX, Noise
 
 BACKGROUND = "remove_background"  # the task that takes away more than noise
 LAGS_PX = (3, 6)  # further than any detector's noise is correlated, nearer than most structure is large
+PROBE_PX = 512  # side of the noise that tells what is found by chance
 BACKGROUND_PX = 12.0  # sigma of what counts as background in every direction
 STREAK_PX = 40.0  # sigma along a streak or a curtain
 REACH_PX = 160  # of the smoothing along a streak: four sigmas
@@ -34,6 +35,12 @@ def structure_left(residual: np.ndarray) -> float:
     products += [np.mean(x[d:, :-d] * x[:-d, d:]) for d in lags]
     squared = float(np.mean(np.square(products))) / variance**2
     return float(np.sqrt(max(squared - 1 / x.size, 0.0)))
+
+
+def structure_by_chance(noise: Noise, level: float) -> float:
+    """What `structure_left` finds in noise alone that is correlated, or jumps from line to line, at one grey level."""
+    flat = np.full((PROBE_PX, PROBE_PX), level, np.float32)
+    return structure_left(noise.draw(flat, np.random.default_rng(0)))
 
 
 def smooth_background(rest: np.ndarray, noise: Noise, level: float) -> np.ndarray:

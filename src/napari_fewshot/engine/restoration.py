@@ -12,9 +12,9 @@ from napari_fewshot.core.tiles import Tile
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.predict import usable
-from napari_fewshot.engine.residual import BACKGROUND, REACH_PX, smooth_background, structure_left
+from napari_fewshot.engine.residual import BACKGROUND, REACH_PX, smooth_background, structure_by_chance, structure_left
 from napari_fewshot.engine.restorer import Answer, Restorer, empty_for, in_units_of
-from napari_fewshot.engine.settle import keep_mean, mean_of, noise_std
+from napari_fewshot.engine.settle import finite_pixels, keep_mean, mean_of, noise_std
 from napari_fewshot.engine.trust import AskedAgain
 from napari_fewshot.tasks.degrade import bin_down
 
@@ -81,7 +81,11 @@ class _Canvas:
         level = bin_down(answer.unit, self.factor) if self.factor > 1 else answer.unit
         background = self._background(scaled, level, answer)
         self._seen.append(
-            _Seen.of((scaled - level - background)[region.keep()], noise_std(scaled, noise)[region.keep()])
+            _Seen.of(
+                (scaled - level - background)[region.keep()],
+                noise_std(scaled, noise)[region.keep()],
+                finite_pixels(plane[region.keep()]),
+            )
         )
         asked = AskedAgain(self.restorer, answer.unit, level + background, self.seed)
         if self.wishes.uncertainty:
@@ -106,8 +110,9 @@ class _Canvas:
                 maps["residual"][rows] = plane[rows] - level.astype(np.float64)
                 if "background" in maps:
                     maps["residual"][rows] -= maps["background"][rows]
-        in_units = self.restorer.noise.scaled(-intensity.low / intensity.span, 1 / intensity.span)
-        return Restored(self.values, _report(self._seen, in_units.spoken(mean_of(plane), intensity.span)), maps)
+        noise, mean = self.restorer.noise, (mean_of(plane) - intensity.low) / intensity.span
+        spoken, by_chance = noise.spoken(mean, 1.0, intensity.span), structure_by_chance(noise, mean)
+        return Restored(self.values, _report(self._seen, spoken, by_chance), maps)
 
     def _background(self, scaled: np.ndarray, level: np.ndarray, answer: Answer) -> np.ndarray:
         """What the task takes away beside noise, (Y, X) on the unit scale."""
@@ -130,15 +135,18 @@ class _Seen:
     structure: float
 
     @classmethod
-    def of(cls, residual: np.ndarray, sigma: np.ndarray) -> _Seen:
+    def of(cls, residual: np.ndarray, sigma: np.ndarray, seen: np.ndarray | None) -> _Seen:
+        """Of (Y, X) pixels each; those that are not ``seen`` count for the structure only, as if nothing was taken away."""
+        structure = structure_left(residual if seen is None else np.where(seen, residual, 0))
+        residual, sigma = (residual, sigma) if seen is None else (residual[seen], sigma[seen])
         total, squares, noise_squares = (float(np.sum(x, dtype=np.float64)) for x in (residual, residual**2, sigma**2))
         n_within = int(np.count_nonzero(np.abs(residual) <= sigma))
-        return cls(residual.size, total, squares, noise_squares, n_within, structure_left(residual))
+        return cls(residual.size, total, squares, noise_squares, n_within, structure)
 
 
-def _report(parts: list[_Seen], noise: str) -> Report:
+def _report(parts: list[_Seen], noise: str, by_chance: float) -> Report:
     n = sum(p.n_pixels for p in parts)
     variance = sum(p.squares for p in parts) / n - (sum(p.total for p in parts) / n) ** 2
-    structure = sum(p.structure * p.n_pixels for p in parts) / n
+    structure = float(np.sqrt(max(sum(p.structure**2 * p.n_pixels for p in parts) / n - by_chance**2, 0.0)))
     off = np.sqrt(max(variance, 0.0) * n / sum(p.noise_squares for p in parts))
     return Report(noise, structure, float(off), sum(p.n_within for p in parts) / n)

@@ -16,6 +16,8 @@ from napari_fewshot.engine.blend import SMALLEST_PX as SMALLEST_BLENDED_PX
 from napari_fewshot.engine.blend import Blend, parts
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.guard import HALO_PX as GUARD_HALO_PX
+from napari_fewshot.engine.guard import give_back
 from napari_fewshot.engine.listen import SILENT, Listener, PartOf
 from napari_fewshot.engine.noise import Noise, middle
 from napari_fewshot.engine.residual import BACKGROUND
@@ -55,7 +57,8 @@ class Levels(NamedTuple):
 class Restorer:
     """Restores a plane; guards that what is measured of the plane is measured once, and used for all of its regions.
 
-    A denoised plane is a blend of what the network answers at three zooms, see `blend.Blend`. At another
+    A denoised plane is a blend of what the network answers at three zooms, see `blend.Blend`, and what was taken away but cannot be
+    noise is given back, see `guard.give_back`. At another
     strength than 1 less noise stays and more detail goes, or the other way round, see `strength.apply_strength`. A
     super-resolution is made consistent with its input, see `settle.keep_consistent`.
 
@@ -158,6 +161,7 @@ class Restorer:
         network, blend = asked.generator.network, asked.blend
         align_px = network.align_px if blend is None else blend.reach(network).align_px
         halo_px = HALO_PX + more_px + (STRENGTH_HALO_PX if self.strength != 1 else 0)
+        halo_px += GUARD_HALO_PX if asked.generator.card.task == DENOISE else 0
         halo_px += CONTRAST_REACH_PX if self._helper else 0
         regions = plan_tiles(self.plane.shape, REGION_PX // self.generator.card.factor, halo_px, align_px)
         first = {int((i + 0.5) * len(regions) / N_SCOUTS) for i in range(N_SCOUTS)}
@@ -173,6 +177,8 @@ class Restorer:
         unit = network_answer(
             self.generator, self.plane, self.intensity, box, blend=self.blend, listener=listener, tile_px=self.tile_px
         )
+        if card.task == DENOISE:
+            give_back(unit, part, self.intensity, self.noise)
         if self.strength != 1:
             self._sigmas = apply_strength(
                 unit, part, self.intensity, self.strength, factor=card.factor, has_background=card.task == BACKGROUND,

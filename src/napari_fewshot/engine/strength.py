@@ -5,7 +5,7 @@ Works on an answer and its input; knows no network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,18 +73,27 @@ def apply_strength(
     if strength == 1:
         return sigmas
     noise = noise or Noise.measure(intensity.to_scale(plane[middle(plane.shape)]))
-    taken = _Taken.of(answer, plane, intensity, factor, noise, has_background)
-    sigmas = sigmas or scale_sigmas(*taken.part(answer, middle(plane.shape)), noise)
+    taken = Taken.of(answer, plane, intensity, factor, noise, has_background)
+    found = sigmas or scale_sigmas(*taken.part(answer, middle(plane.shape)), noise)
+    change_in_bands(answer, taken, lambda rest, level: changed_by(strength, rest, level, noise, found))
+    return found
+
+
+def change_in_bands(
+    answer: np.ndarray, taken: Taken, change: Callable[[np.ndarray, np.ndarray], np.ndarray], halo_px: int = HALO_PX
+) -> None:
+    """Add to ``answer``, in place, what ``change`` says of what was taken away and what was left, (y, x) of the input each.
+
+    It is asked for bands of rows, with ``halo_px`` more on both sides.
+    """
     done = (slice(0, 0), answer[:0])
-    for inner, outer in _bands(len(plane)):
-        box = (outer, slice(0, plane.shape[1]))
-        change = changed_by(strength, *taken.part(answer, box), taken.noise, sigmas)
-        fine = answer[_fine(box, factor)] + _enlarged(change, factor)
+    for inner, outer in _bands(len(taken.plane), halo_px):
+        box = (outer, slice(0, taken.plane.shape[1]))
+        fine = answer[_fine(box, taken.factor)] + _enlarged(change(*taken.part(answer, box)), taken.factor)
         answer[done[0]] = done[1]  # a band late, as the next one had to see it unchanged
-        first, last = ((row - outer.start) * factor for row in (inner.start, inner.stop))
-        done = (slice(inner.start * factor, inner.stop * factor), fine[first:last])
+        first, last = ((row - outer.start) * taken.factor for row in (inner.start, inner.stop))
+        done = (slice(inner.start * taken.factor, inner.stop * taken.factor), fine[first:last])
     answer[done[0]] = done[1]
-    return sigmas
 
 
 def changed_by(
@@ -125,7 +134,7 @@ def stands_out(details: Sequence[np.ndarray], sigmas: Sequence[float], least: np
 
 
 @dataclass(frozen=True, eq=False)
-class _Taken:
+class Taken:
     """What a network took away from a plane beside its background, and the noise of the plane, both on the unit scale."""
 
     plane: np.ndarray
@@ -143,7 +152,7 @@ class _Taken:
         factor: int,
         noise: Noise,
         has_background: bool,
-    ) -> _Taken:
+    ) -> Taken:
         taken = cls(plane, intensity, factor, noise)
         if not has_background:
             return taken
@@ -166,10 +175,10 @@ def _smooth(x: np.ndarray, scale: int) -> np.ndarray:
     return smoothed(torch.from_numpy(np.ascontiguousarray(x))[None, None], scale)[0, 0].numpy()
 
 
-def _bands(n_rows: int) -> Iterator[tuple[slice, slice]]:
+def _bands(n_rows: int, halo_px: int) -> Iterator[tuple[slice, slice]]:
     for row in range(0, n_rows, BAND_ROWS):
         stop = min(row + BAND_ROWS, n_rows)
-        yield slice(row, stop), slice(max(0, row - HALO_PX), min(n_rows, stop + HALO_PX))
+        yield slice(row, stop), slice(max(0, row - halo_px), min(n_rows, stop + halo_px))
 
 
 def _fine(box: Box, factor: int) -> Box:
