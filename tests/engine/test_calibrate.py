@@ -14,9 +14,10 @@ from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.engine.calibrate import Learn, calibrating_factor
 from napari_fewshot.engine.fine_tune import fine_tune_segment
+from napari_fewshot.engine.folds import N_FOLDS
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
-from napari_fewshot.engine.painted import N_FOLDS, Samples
+from napari_fewshot.engine.painted import Samples
 from napari_fewshot.engine.predict import predict_plane
 
 

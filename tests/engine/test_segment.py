@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from napari_fewshot.core.job import Budget
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
+from napari_fewshot.engine.calibrate import pixels_around
+from napari_fewshot.engine.fine_tune import TOO_FEW, fine_tune_segment
+from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import N_FEATURES, ClassesHead
-from napari_fewshot.engine.painted import STRENGTHS, strength_of
+from napari_fewshot.engine.painted import STRENGTHS, FeatureCache, sample, strength_of
+from tests.engine.noting import Noting
 
 
 def test_the_more_strokes_the_weaker_the_ridge_and_two_a_class_are_what_it_was_learned_for() -> None:
@@ -41,3 +46,36 @@ def test_a_head_learns_from_its_likely_answers_where_nothing_is_painted() -> Non
     alone, together = (head.solve(x, y, 2, around=a) for a in (None, head.survey(around)))
     right = [float((head.at(around, s).argmax(1) == kinds).float().mean()) for s in (alone, together)]
     assert right[1] > right[0] + 0.01
+
+
+def test_a_refit_sees_planes_again_only_where_something_was_painted(
+    segmenter: Generator, superalloy: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, truth = superalloy
+    images = [np.rot90(image, k).copy() for k in range(4)]
+    strokes = [simulate_strokes(np.rot90(truth, k), 8, k) for k in range(4)]
+    network, looked = segmenter.network, []
+    cache = FeatureCache(limit_bytes=1)  # the maps of one tile at a time
+    look = type(network).look
+    monkeypatch.setattr(type(network), "look", lambda *args: looked.append(1) or look(*args))
+    before = painting_of(images, strokes)
+    sample(network, before, cache, 0), pixels_around(network, before, cache, 0)
+    looked.clear()
+    strokes[2][200:203, 40:90] = 1
+    after = painting_of(images, strokes)
+    sample(network, after, cache, 0), pixels_around(network, after, cache, 0)
+    assert len(looked) == 1
+    alone = sample(network, after, FeatureCache(), 0)
+    torch.testing.assert_close(sample(network, after, cache, 0).x, alone.x)
+
+
+def test_with_too_few_strokes_to_judge_the_layers_stay_and_it_is_said(segmenter: Generator) -> None:
+    image = np.random.default_rng(0).normal(100, 10, (96, 128))
+    image[:, 64:] += 60
+    strokes = np.zeros(image.shape, np.uint8)
+    strokes[40:43, 20:23], strokes[40:43, 100:103] = 1, 2  # a dot of each
+    said = Noting()
+    tuned = fine_tune_segment(segmenter, painting_of([image], [strokes]), Budget(steps=11), listener=said)
+    for ours, theirs in zip(tuned.network.backbone.parameters(), segmenter.network.backbone.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert TOO_FEW in said.notes and tuned.card.scores == {}

@@ -23,23 +23,31 @@ class Strokes:
         (N, 2) int32 pixel coordinates.
     classes : ndarray
         (N,) uint16, k >= 1.
+    marks : ndarray or None
+        (N,) bool, which of them a model made itself and nobody painted; None for none.
     """
 
     yx: np.ndarray
     classes: np.ndarray
+    marks: np.ndarray | None = None
 
     @classmethod
-    def of_plane(cls, labels: np.ndarray) -> Strokes:
-        """The painted pixels of a (Y, X) integer plane."""
+    def of_plane(cls, labels: np.ndarray, made: np.ndarray | None = None) -> Strokes:
+        """The painted pixels of a (Y, X) integer plane; where it is as ``made`` (Y, X) by a model, they are marks."""
         yx = np.argwhere(labels > 0).astype(np.int32)
-        return cls(yx, labels[yx[:, 0], yx[:, 1]].astype(np.uint16))
+        at = yx[:, 0], yx[:, 1]
+        return cls(yx, labels[at].astype(np.uint16), None if made is None else labels[at] == made[at])
 
     def __len__(self) -> int:
         return len(self.classes)
 
+    def only(self, kept: np.ndarray) -> Strokes:
+        """Those that are kept, by (N,) bool or positions."""
+        return Strokes(self.yx[kept], self.classes[kept], None if self.marks is None else self.marks[kept])
+
     def shifted(self, y: int, x: int) -> Strokes:
         """The same pixels with the origin moved to (y, x)."""
-        return Strokes(self.yx - np.array([y, x], np.int32), self.classes)
+        return Strokes(self.yx - np.array([y, x], np.int32), self.classes, self.marks)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.folds import N_FOLDS
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.solved import Around
-from napari_fewshot.engine.look import features_at
 from napari_fewshot.engine.network import Network
-from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples
+from napari_fewshot.engine.painted import FeatureCache, Samples
 
 N_PIXELS = 2000  # unpainted pixels that are voted on
 LEAST_LOG_FACTOR = -3.0
@@ -61,15 +61,16 @@ def calibrating_factor(learn: Learn, samples: Samples, pixels: Tensor, score: Sc
 def pixels_around(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Around:
     """Random pixels of the tiles in which something is painted: their looks are in the cache."""
     assert isinstance(network.head, ClassesHead)
-    rng = np.random.default_rng(seed)
     found = [
         (plane, tile) for plane in painting.planes for tile, _ in cache.painted_tiles(network, plane, plane.strokes.yx)
     ]
+    wanted = max(1, N_PIXELS // len(found))
+    asked = 1 << (wanted - 1).bit_length()  # the same ones while there are a few tiles more or less
     rows = []
     for plane, tile in found:
-        yx = rng.integers(*_corners(tile.keep()), (max(1, N_PIXELS // len(found)), 2))
-        looks = cache.looks_at(network, plane.key, plane.image, plane.intensity, tile)
-        rows.append(features_at(looks, torch.from_numpy(yx).to(looks[0][0].values.device)))
+        rng = np.random.default_rng((seed, *(s.start for s in tile.inner)))
+        yx = rng.integers(*_corners(tile.inner), (asked, 2))
+        rows.append(cache.rows_at(network, plane, tile, yx)[:wanted])
     with torch.no_grad():
         return network.head.survey(torch.cat(rows))
 

@@ -34,6 +34,11 @@ from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN
 from napari_fewshot.engine.segment import MARGIN, OnStrokes, solver_of
 from napari_fewshot.tasks import TASKS
 
+TOO_FEW = (
+    "too few strokes to hold some out, so nothing tells whether trained layers are better: they stay as they were, and the last one is "
+    "fitted to the strokes; paint four strokes of each class or more"
+)
+
 
 def fine_tune_segment(
     generator: Generator,
@@ -84,9 +89,11 @@ def fine_tune_segment(
     objective = OnStrokes(network, painting, seed, cache)
     objective.never_miss, objective.is_tuned = wish, bool(generator.card.painted)
     objective.more = terms_of(objective, extras)
-    schedule = Schedule(budget, rate=3e-4, warm_steps=5, average=0.9, margin=MARGIN)
+    schedule = Schedule(budget, rate=3e-4, warm_steps=5, average=0.9, margin=MARGIN, trusts_unjudged=False)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
     head = objective.calibrate(fitted.module)
+    if head.score is None and fitted.steps:
+        listener.note(TOO_FEW)
     painting = objective.painting
     solver_of(fitted.module).fill(head.solved)
     scores = {} if head.score is None else {"held-out stroke IoU": round(head.score, 4)}

@@ -44,6 +44,8 @@ class Schedule:
         Seconds between scores and previews, and between snapshots.
     margin : float
         By how much a score must be better than the best before it, where scores are noisy.
+    trusts_unjudged : bool
+        Where nothing can be held out to judge by, take the newest weights; else those that were begun with.
     """
 
     budget: Budget
@@ -52,6 +54,7 @@ class Schedule:
     average: float = 0.99
     look_s: float = 1.0
     margin: float = 0.0
+    trusts_unjudged: bool = True
 
 
 @dataclass
@@ -197,12 +200,17 @@ class _Loop(Generic[M]):
         with suppress(StopRequested), self._in_a_hurry(module, self.fitted.module):
             score = self.objective.score(module)
             score = score if score is not None and np.isfinite(score) else None
-            if score is None or self.fitted.best is None or score >= self.fitted.best + self.schedule.margin:
+            if self._is_best(score):
                 self.fitted.best = score
                 self.fitted.module.load_state_dict(module.state_dict())
             self.objective.show(self.fitted.module, self.listener)
         self.looked = time.perf_counter()
         self.look_cost_s = self.looked - began
+
+    def _is_best(self, score: float | None) -> bool:
+        if score is None or self.fitted.best is None:
+            return self.schedule.trusts_unjudged or not self.fitted.steps
+        return score >= self.fitted.best + self.schedule.margin
 
     def _in_a_hurry(self, *modules: nn.Module) -> AbstractContextManager[None]:
         """A user's stop is answered at once, after the first step: there is a result by then."""

@@ -12,8 +12,8 @@ from napari_fewshot.core.judge import Learn, cross_fit
 from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import plan_tiles
 from napari_fewshot.engine.classic import CLASSIC, N_FEATURES, REACH_PX, ClassicNetwork, ForestHead, features_of
+from napari_fewshot.engine.folds import folds_of
 from napari_fewshot.engine.forest import KINDS, Forest
-from napari_fewshot.engine.painted import folds_of
 
 TILE_PX = 512
 MAX_PER_CLASS = 20_000  # painted pixels that enter the forest

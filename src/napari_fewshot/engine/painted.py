@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import View
-from napari_fewshot.core.strokes import PaintedPlane, Painting, Strokes
+from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import Tile, plan_tiles
+from napari_fewshot.engine.folds import HELD_OUT, chances, folds_of
 from napari_fewshot.engine.heads.classes import VOICES
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, features_at, pad_to_grid
@@ -22,26 +22,30 @@ from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.tiled import SMALLEST_TILE_PX
 
 CACHE_BYTES = 768 * 2**20
+ROWS_BYTES = 256 * 2**20  # of single pixels: those of thousands of tiles
 TILE_PX = 512
 MAX_PER_CLASS = 1000  # painted pixels of a class that enter the head; more change nothing and cost time
-CHUNK_PX = 40
+MOST_PER_TILE = 1200  # of a class, that are seen: of a random share of 1000 there may be a few more
 CELL_PX = 32
 CELLS = 5.0  # some two strokes of a class, for which the ridge was learned
 STRENGTHS = (0.05, 2.0)
-N_FOLDS = 4
 
 
 class FeatureCache:
-    """Feature maps by pixels, least recently used out first; guards its size in bytes."""
+    """Feature maps by pixels, and features of single pixels of tiles, least recently used out first; guards its size in bytes.
+
+    What is painted is seen once, on however many planes: its features stay when the maps they were taken from had to go.
+    """
 
     def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
         self.limit_bytes = limit_bytes
         self.tile_px = TILE_PX
         self.kept: OrderedDict[tuple[object, ...], list[Look]] = OrderedDict()
+        self.rows: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
 
     def looks_at(self, network: Network, key: str, image: np.ndarray, intensity: Intensity, tile: Tile) -> list[Look]:
         """Looks at a tile, from memory or the network."""
-        place = (fingerprint(network), key, image.shape, *((s.start, s.stop) for s in (*tile.inner, *tile.outer)))
+        place = (fingerprint(network), *_place(key, image, tile))
         if place not in self.kept:
             x = pad_to_grid(intensity.to_unit(image[tile.outer]), network.align_px, _device(network))
             with torch.no_grad():
@@ -49,6 +53,18 @@ class FeatureCache:
             self._make_room()
         self.kept.move_to_end(place)
         return self.kept[place]
+
+    def rows_at(self, network: Network, plane: PaintedPlane, tile: Tile, yx: np.ndarray) -> Tensor:
+        """(N, D) features of pixels (N, 2) of a painted plane in a tile, from memory or the network."""
+        place = (fingerprint(network), *_place(plane.key, plane.image, tile), yx.tobytes())
+        if place not in self.rows:
+            looks = self.looks_at(network, plane.key, plane.image, plane.intensity, tile)
+            at = torch.from_numpy(yx - np.array([s.start for s in tile.outer])).to(_device(network))
+            self.rows[place] = features_at(looks, at)
+            while len(self.rows) > 1 and sum(rows.nbytes for rows in self.rows.values()) > ROWS_BYTES:
+                self.rows.popitem(last=False)
+        self.rows.move_to_end(place)
+        return self.rows[place]
 
     def look_ahead(self, network: Network, view: View, painting: Painting, listener: Listener) -> None:
         """Look at a view and at what is painted before they are asked for, until the listener stops it."""
@@ -73,6 +89,7 @@ class FeatureCache:
     def shrink(self) -> bool:
         """Forget everything and look at smaller tiles from now on; False when they are as small as can be."""
         self.kept.clear()
+        self.rows.clear()
         self.tile_px //= 2
         return self.tile_px >= SMALLEST_TILE_PX
 
@@ -86,7 +103,7 @@ class Samples:
     """Painted pixels as the head sees them.
 
     ``x`` (N, D) features; ``y`` (N,) positions in the sorted classes; ``fold`` (N,) 0 .. N_FOLDS - 1, whole strokes
-    together, fold 0 is held out from training. ``strength`` is that of a head's ridges, see `strength_of`; ``voices`` are
+    together, fold 0 is held out from training, and -1 never asked for, see `folds`. ``strength`` is that of a head's ridges, see `strength_of`; ``voices`` are
     the weights of its parts, see `weighed`.
     """
 
@@ -97,8 +114,8 @@ class Samples:
     voices: tuple[float, ...] = VOICES
 
     def learned_from(self) -> Samples:
-        """Without fold 0."""
-        kept = self.fold != 0
+        """Without what is held out."""
+        kept = self.fold != HELD_OUT
         return replace(self, x=self.x[kept], y=self.y[kept], fold=self.fold[kept])
 
     def thinned(self, per_class: int) -> Samples:
@@ -109,21 +126,25 @@ class Samples:
 
 
 def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int) -> Samples:
-    """Features of at most ``MAX_PER_CLASS`` painted pixels of each class over all planes."""
+    """Features of at most about ``MAX_PER_CLASS`` painted pixels of each class over all planes.
+
+    Which these are, does not change with what is painted elsewhere but by their number.
+    """
     classes = np.array(painting.classes)
-    chosen = _choose(painting, classes, np.random.default_rng(seed))
+    numbers = [p.strokes.classes for p in painting.planes if len(p.strokes)]
+    shares = MAX_PER_CLASS / np.bincount(np.searchsorted(classes, np.concatenate(numbers)), minlength=len(classes))
     rows, y, folds = [], [], []
-    for plane, keep in zip(painting.planes, chosen, strict=True):
-        if not len(keep):
+    for plane in painting.planes:
+        if not len(plane.strokes):
             continue
-        fold = folds_of(plane.strokes, seed)[keep]
-        yx, of_class = plane.strokes.yx[keep], plane.strokes.classes[keep]
-        for tile, inside in cache.painted_tiles(network, plane, yx):
-            looks = cache.looks_at(network, plane.key, plane.image, plane.intensity, tile)
-            at = torch.from_numpy(yx[inside] - np.array([s.start for s in tile.outer])).to(_device(network))
-            rows.append(features_at(looks, at))
-            y.append(np.searchsorted(classes, of_class[inside]))
-            folds.append(fold[inside])
+        fold, chance = folds_of(plane.strokes, seed), chances(plane.strokes.yx, seed)
+        of_class = np.searchsorted(classes, plane.strokes.classes)
+        for tile, inside in cache.painted_tiles(network, plane, plane.strokes.yx):
+            seen = _likeliest(np.flatnonzero(inside), of_class, chance)
+            kept = chance[seen] < shares[of_class[seen]]
+            rows.append(cache.rows_at(network, plane, tile, plane.strokes.yx[seen])[torch.from_numpy(kept)])
+            y.append(of_class[seen[kept]])
+            folds.append(fold[seen[kept]])
     device = _device(network)
     return Samples(
         torch.cat(rows),
@@ -133,20 +154,30 @@ def sample(network: Network, painting: Painting, cache: FeatureCache, seed: int)
     )
 
 
+def _likeliest(inside: np.ndarray, of_class: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Positions (M,) of those ``inside`` (N,), at most `MOST_PER_TILE` of a class, that would be chosen first; in their order."""
+    kept = []
+    for k in np.unique(of_class[inside]):
+        of = inside[of_class[inside] == k]
+        kept.append(of[np.argsort(chance[of], kind="stable")[:MOST_PER_TILE]] if len(of) > MOST_PER_TILE else of)
+    return np.sort(np.concatenate(kept))
+
+
 def strength_of(painting: Painting) -> float:
     """How strong a head's ridges are to be: the more is painted, the less is to be taken from what is known beforehand.
 
     Pixels of a stroke tell the same; what is counted are the cells of ``CELL_PX`` in which a class is painted, in the geometric
-    mean over classes.
+    mean over classes; marks do not count, as they are what was known beforehand.
     """
     cells: dict[int, int] = {}
     for plane in painting.planes:
-        row, column = plane.strokes.yx.T // CELL_PX
+        own = plane.strokes if plane.strokes.marks is None else plane.strokes.only(~plane.strokes.marks)
+        row, column = own.yx.T // CELL_PX
         place = row * (plane.image.shape[1] // CELL_PX + 1) + column
         for k in painting.classes:
-            there = int(np.count_nonzero(np.bincount(place[plane.strokes.classes == k])))
+            there = int(np.count_nonzero(np.bincount(place[own.classes == k])))
             cells[k] = cells.get(k, 0) + there
-    return float(np.clip(CELLS / np.exp(np.mean(np.log(list(cells.values())))), *STRENGTHS))
+    return float(np.clip(CELLS / np.exp(np.mean(np.log(np.maximum(list(cells.values()), 1)))), *STRENGTHS))
 
 
 def fingerprint(network: Network) -> tuple[float, ...]:
@@ -155,38 +186,8 @@ def fingerprint(network: Network) -> tuple[float, ...]:
         return tuple(float(p.double().sum()) for p in network.backbone.parameters())
 
 
-def folds_of(strokes: Strokes, seed: int) -> np.ndarray:
-    """(N,) fold of every painted pixel: strokes are dealt out whole, class by class; a lone stroke is cut to pieces."""
-    folds = np.zeros(len(strokes), np.int64)
-    if not len(strokes):
-        return folds
-    low = strokes.yx.min(0)
-    canvas = np.zeros(strokes.yx.max(0) - low + 1, np.uint16)
-    y, x = (strokes.yx - low).T
-    canvas[y, x] = strokes.classes
-    rng = np.random.default_rng(seed)
-    for k in np.unique(strokes.classes):
-        of_class = strokes.classes == k
-        pieces = ndimage.label(canvas == k, np.ones((3, 3)))[0][y[of_class], x[of_class]]
-        if len(np.unique(pieces)) < N_FOLDS:
-            cell = strokes.yx[of_class] // CHUNK_PX
-            pieces = np.unique(np.column_stack([pieces, cell]), axis=0, return_inverse=True)[1]
-        names, pieces = np.unique(pieces, return_inverse=True)
-        dealt = rng.permutation(len(names)) % N_FOLDS if len(names) > 1 else np.ones(1, np.int64)
-        folds[of_class] = dealt[pieces.ravel()]
-    return folds
-
-
-def _choose(painting: Painting, classes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Which painted pixels of each plane are used: all, or an even random share of a class with too many."""
-    keep = [np.ones(len(p.strokes), bool) for p in painting.planes]
-    for k in classes:
-        n = sum(int(np.sum(p.strokes.classes == k)) for p in painting.planes)
-        if n > MAX_PER_CLASS:
-            for mask, plane in zip(keep, painting.planes, strict=True):
-                at = plane.strokes.classes == k
-                mask[at] = rng.random(int(at.sum())) < MAX_PER_CLASS / n
-    return [np.flatnonzero(m) for m in keep]
+def _place(key: str, image: np.ndarray, tile: Tile) -> tuple[object, ...]:
+    return key, image.shape, *((s.start, s.stop) for s in (*tile.inner, *tile.outer))
 
 
 def _device(network: Network) -> str:

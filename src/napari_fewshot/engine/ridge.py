@@ -9,13 +9,14 @@ import torch
 
 from napari_fewshot.core.judge import Learn, Scorer, cross_fit
 from napari_fewshot.core.operating import NeverMiss, OperatingPoint, operating_point
+from napari_fewshot.engine.folds import HELD_OUT, N_FOLDS
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.solved import Around, Solved
-from napari_fewshot.engine.painted import N_FOLDS, Samples
+from napari_fewshot.engine.painted import Samples
 
 ALL_FOLDS = tuple(range(N_FOLDS))
 JUDGED_PER_CLASS = 300  # painted pixels that heads are judged on
-UNSEEN = (0,)  # the fold that layers are not trained on
+UNSEEN = (HELD_OUT,)  # the fold that layers are not trained on
 
 
 def weighed(solver: ClassesHead, samples: Samples, n_classes: int, around: Around) -> Samples:

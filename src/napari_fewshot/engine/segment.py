@@ -18,12 +18,13 @@ from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
 from napari_fewshot.engine.device import at_once
+from napari_fewshot.engine.folds import HELD_OUT, N_FOLDS, folds_of
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.solved import Around, Solved
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.look import Look, pad_to_grid, whole
 from napari_fewshot.engine.network import Network, look
-from napari_fewshot.engine.painted import N_FOLDS, FeatureCache, Samples, fingerprint, folds_of, sample
+from napari_fewshot.engine.painted import FeatureCache, Samples, fingerprint, sample
 from napari_fewshot.engine.patches import recontrasted
 from napari_fewshot.engine.ridge import ALL_FOLDS, JUDGED_PER_CLASS, UNSEEN, point_on, ridge, weighed
 
@@ -136,9 +137,9 @@ class OnStrokes:
         solver, samples = solver_of(self.module), self.samples
         asked_fold = self.any_fold(rng)
         plane, yx, y = self.query(asked_fold, rng)
-        given = (samples.fold != 0) & (samples.fold != asked_fold)
+        given = (samples.fold != HELD_OUT) & (samples.fold != asked_fold)
         if not _has_all(samples.y[given], self.n_classes):
-            given = samples.fold != 0
+            given = samples.fold != HELD_OUT
         learned = samples.x[given][:, : solver.n_features]  # layers change nothing of hand-made ones
         solved = solver.solve(learned, samples.y[given], self.n_classes, samples.strength)
         x = self.two_contrasts(plane, rng)
@@ -222,10 +223,12 @@ class OnStrokes:
 
     def query(self, asked_fold: int, rng: np.random.Generator) -> tuple[PaintedPlane, Tensor, Tensor]:
         """A crop around a stroke of ``asked_fold`` (any training stroke if there is none) and its training pixels."""
-        there = [f for f in self.folds if np.any(f.fold == asked_fold)] or [f for f in self.folds if np.any(f.fold)]
+        there = [f for f in self.folds if np.any(f.fold == asked_fold)] or [
+            f for f in self.folds if np.any(f.fold != HELD_OUT)
+        ]
         part = there[rng.integers(len(there))]
         pixels = np.flatnonzero(part.fold == asked_fold)
-        pixels = pixels if len(pixels) else np.flatnonzero(part.fold)
+        pixels = pixels if len(pixels) else np.flatnonzero(part.fold != HELD_OUT)
         of_class = part.y[pixels]
         wanted = rng.choice(np.unique(of_class))
         y0, x0 = part.plane.strokes.yx[rng.choice(pixels[of_class == wanted])]
@@ -235,7 +238,7 @@ class OnStrokes:
         )
         crop = PaintedPlane("", part.plane.image[box], part.plane.strokes, part.plane.intensity)
         yx = part.plane.strokes.yx - np.array([s.start for s in box])
-        inside = np.all((yx >= 0) & (yx < crop.image.shape), 1) & (part.fold != 0)
+        inside = np.all((yx >= 0) & (yx < crop.image.shape), 1) & (part.fold != HELD_OUT)
         device = self.samples.x.device
         return crop, torch.from_numpy(yx[inside]).to(device), torch.from_numpy(part.y[inside]).to(device)
 
@@ -250,7 +253,7 @@ class OnStrokes:
 
 def held_out_score(solver: ClassesHead, samples: Samples, n_classes: int, pixels: Around) -> float | None:
     """Mean IoU on the strokes of fold 0 of a head solved on the others, and on ``pixels`` around; None when either lacks a class."""
-    out = samples.fold == 0
+    out = samples.fold == HELD_OUT
     if not (_has_all(samples.y[out], n_classes) and _has_all(samples.y[~out], n_classes)):
         return None
     with torch.no_grad():

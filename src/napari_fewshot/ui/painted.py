@@ -253,7 +253,7 @@ def _painted(strokes: Strokes, index: PlaneIndex, reader: PlaneReader) -> Iterat
     intensity = reader.take_intensity(index)
     blocks = np.zeros(len(strokes), int) if max(shape) <= WHOLE_PX else (strokes.yx // BLOCK_PX) @ [1 << 20, 1]
     for block in np.unique(blocks):
-        part = Strokes(strokes.yx[blocks == block], strokes.classes[blocks == block])
+        part = strokes.only(blocks == block)
         box = (slice(0, shape[0]), slice(0, shape[1]))
         if max(shape) > WHOLE_PX:
             low, high = part.yx.min(0), part.yx.max(0) + 1

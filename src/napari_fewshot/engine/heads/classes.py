@@ -153,11 +153,11 @@ class ClassesHead(nn.Module):
         Parameters
         ----------
         fold : Tensor
-            (N,) which rows are left out together.
+            (N,) which rows are left out together; negative: never.
         """
         target = F.one_hot(y, n_classes).to(x.dtype)
         columns = self._columns(x, self._outset(x, _balanced(target), around))
-        parts = [fold == f for f in torch.unique(fold)]
+        parts = [fold == f for f in torch.unique(fold[fold >= 0])]
         parts = [out for out in parts if (target[~out].sum(0) > 0).all()]
         if not parts:
             return VOICES
