@@ -54,11 +54,12 @@ def chances(yx: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _dealt(chance: np.ndarray) -> np.ndarray:
-    """Folds of pieces by their chances (N,): some are held out, and not all."""
+    """Folds of pieces by their chances (N,): some are held out, and not all; the others are dealt out evenly."""
     if len(chance) == 1:
         return np.ones(1, np.int64)
-    folds = np.minimum((chance * N_FOLDS).astype(np.int64), N_FOLDS - 1)
-    folds[np.argmin(chance)] = HELD_OUT
-    last = np.argmax(chance)
-    folds[last] = max(folds[last], 1)
+    out = chance < 1 / N_FOLDS
+    out[np.argmin(chance)], out[np.argmax(chance)] = True, False
+    learned = np.flatnonzero(~out)
+    folds = np.full(len(chance), HELD_OUT, np.int64)
+    folds[learned[np.argsort(chance[learned])]] = 1 + np.arange(len(learned)) % (N_FOLDS - 1)
     return folds
