@@ -16,7 +16,8 @@ from napari_fewshot.engine.restorer import Answer, Restorer, is_seen_from_afar
 
 SHARE = 0.25  # rows at the bottom
 SMALLEST_PX = 64  # planes with fewer rows are learned from as a whole
-WINDOWS, WINDOWS_PX = 4, 1024  # of how many pairs, and their columns together
+WINDOWS, WINDOWS_PX = 4, 768  # of how many pairs, and their columns together
+MOST_ROWS_PX = 128  # of a window: to judge is to restore, and takes long
 SEEN_PX = 256  # rows of a window whose background is told, those that are not judged included
 
 
@@ -61,6 +62,7 @@ class HeldOut:
 class _Window:
     def __init__(self, generator: Generator, image: np.ndarray, target: np.ndarray, first: int, columns: int) -> None:
         n_rows, n_columns = image.shape
+        first = max(first, n_rows - MOST_ROWS_PX)
         self.has_level = generator.card.task != BACKGROUND
         self.factor = f = generator.card.factor
         top = max(0, min(first, n_rows - (SMALLEST_PX if self.has_level else SEEN_PX)))

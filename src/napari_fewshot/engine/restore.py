@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -89,12 +90,16 @@ class OnImages:
             self._hidden = self._batch([self._example(rng, 1, True) for _ in range(N_HELD_OUT)])
         else:
             self._take_pairs([(image, target) for image, target in pairs if target is not None])
-        self.errors = self._errors(generator.network)
 
     @property
     def holds_out(self) -> bool:
         """Whether there are rows that are only scored on."""
-        return self.errors is not None
+        return self._hidden is not None or self._judge is not None
+
+    @cached_property
+    def errors(self) -> np.ndarray | None:
+        """Those of the generator that was started from."""
+        return self._errors(self.generator.network)
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         batch = self._batch([self._example(rng, self.steps + i, False) for i in range(self.batch)])
@@ -125,7 +130,10 @@ class OnImages:
         It is compared with that of the generator that was started from. Without a target noise is a part of it, and what is
         certain of the gain counts, two standard errors less.
         """
-        if self.errors is None or (errors := self._errors(module)) is None:
+        if self._judge is not None and not self.steps:
+            return 0.0  # a look takes long: the first one would be at what is started from
+        errors = self._errors(module)
+        if self.errors is None or errors is None:
             return None
         gain = self.errors - errors
         doubt = STANDARD_ERRORS * gain.std(ddof=1) / len(gain) ** 0.5 if self.is_alone else 0.0

@@ -16,7 +16,7 @@ from napari_fewshot.tasks.degrade import bin_down
 
 Pair = tuple[np.ndarray, np.ndarray | None]
 
-LOOK_PX = 1024  # side of the middle of an image that is compared with its target
+LOOK_PX = 512  # side of the middle of an image that is compared with its target
 LAGS_PX = (3, 16)  # further apart than noise is correlated
 SAME_PLACE = 0.5  # of the largest correlation at any shift, which that without a shift must reach
 CLEAR_PEAK = 8.0  # standard deviations of the correlation at all shifts
