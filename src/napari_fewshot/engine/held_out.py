@@ -16,7 +16,7 @@ from napari_fewshot.engine.restorer import Answer, Restorer, is_seen_from_afar
 
 SHARE = 0.25  # rows at the bottom
 SMALLEST_PX = 64  # planes with fewer rows are learned from as a whole
-WINDOWS, WINDOWS_PX = 4, 768  # of how many pairs, and their columns together
+WINDOWS, WINDOWS_PX = 3, 576  # of how many pairs, and their columns together
 MOST_ROWS_PX = 128  # of a window: to judge is to restore, and takes long
 SEEN_PX = 256  # rows of a window whose background is told, those that are not judged included
 
