@@ -49,6 +49,11 @@ def test_a_target_on_another_scale_is_brought_to_that_of_its_image(gain: float, 
         assert abs(np.mean(match.of(clean * gain + offset) - clean)) < 2
 
 
+def test_an_offset_of_nothing_is_none(pair: Pair) -> None:
+    match = match_to(pair[1], pair[1] / 255, 1, False)
+    assert match.offset == 0 and match.spoken(has_level=True) == "x 255"
+
+
 def test_pixels_that_are_not_finite_and_hot_ones_change_nothing(pair: Pair) -> None:
     image, target = pair[0].copy(), 3 * pair[1] + 50
     image[:50], image[60, ::9], target[:, :70], target[100, ::5] = np.nan, 1e5, np.nan, 1e6

@@ -21,6 +21,7 @@ LAGS_PX = (3, 16)  # further apart than noise is correlated
 SAME_PLACE = 0.5  # of the largest correlation at any shift, which that without a shift must reach
 CLEAR_PEAK = 8.0  # standard deviations of the correlation at all shifts
 TOLERANCE = 0.05  # of gain and level: what differs less is on the scale of its image
+NOTHING = 1e-3  # of the grey scale of an image: no offset worth a word
 BY_CHANCE = 5.0  # times what noise correlates at `LAGS_PX`, below which that tells no gain
 
 
@@ -37,7 +38,7 @@ class Match:
 
     def spoken(self, has_level: bool) -> str:
         """Such as "x 0.51 + 3"; a target without the background of its image has no level to be compared."""
-        offset = f" {'-' if self.offset < 0 else '+'} {abs(self.offset):.3g}" if has_level else ""
+        offset = f" {'-' if self.offset < 0 else '+'} {abs(self.offset):.3g}" if has_level and self.offset else ""
         return f"x {self.gain:.3g}{offset}"
 
 
@@ -117,7 +118,10 @@ def match_to(image: np.ndarray, target: np.ndarray, factor: int, has_background:
     # what is hardly seen in the noise is not known to be on another scale
     tolerance = max(TOLERANCE, 3 * np.sqrt((1 / certain**2 - 1) / np.count_nonzero(known)))
     is_level = has_background or abs(mean[0] - mean[1]) < TOLERANCE * scales[0].span
-    return Match() if abs(gain - 1) < tolerance and is_level else Match(gain, mean[0] - gain * mean[1])
+    if abs(gain - 1) < tolerance and is_level:
+        return Match()
+    offset = mean[0] - gain * mean[1]
+    return Match(gain, offset if abs(offset) > NOTHING * scales[0].span else 0.0)
 
 
 def _check_same(covariance: np.ndarray, norm: float) -> float:
