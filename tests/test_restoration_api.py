@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import napari_fewshot as nf
+from napari_fewshot.compute.events import Note
 from napari_fewshot.core.simulate import simulate_strokes
 
 
@@ -57,3 +59,54 @@ def test_a_name_is_no_generator_and_a_restoration_has_nothing_to_paint(denoiser,
             function("em-denoise", disc[0])
     with pytest.raises(nf.FewshotError, match="needs no strokes"):
         nf.suggest(denoiser, disc[0])
+
+
+def test_an_empty_plane_of_a_stack_is_left_out_and_told(denoiser, disc):
+    stack = disc[0].astype(np.float32)[None].repeat(3, 0)
+    stack[0] = np.nan
+    heard = []
+    values, sigma = nf.predict(denoiser, stack, uncertainty=True, on_event=heard.append)
+    assert np.isnan(values[0]).all() and np.isnan(sigma[0]).all()
+    np.testing.assert_array_equal(values[1], nf.predict(denoiser, stack[1]))
+    notes = [event.message for event in heard if isinstance(event, Note)]
+    assert len(notes) == 1 and notes[0].startswith("plane 0 is left out: the image has no finite pixel")
+    with pytest.raises(nf.FewshotError, match="no finite pixel"):
+        nf.predict(denoiser, stack[:1])
+
+
+def test_an_empty_plane_has_no_classes(disc):
+    image, truth = disc
+    tuned = nf.fine_tune(nf.load("em-segment"), image, simulate_strokes(truth, 3), steps=0)
+    classes = nf.predict(tuned, np.stack([image.astype(np.float32), np.full(image.shape, np.nan, np.float32)]))
+    assert (classes[0] > 0).all() and not classes[1].any()
+
+
+def test_what_is_no_numpy_array_of_numbers_is_taken_or_refused_with_the_cure(denoiser, disc):
+    image = disc[0]
+    want = nf.predict(denoiser, image)
+    np.testing.assert_array_equal(nf.predict(denoiser, torch.from_numpy(image)), want)
+    with pytest.raises(nf.FewshotError, match="give a numpy array"):
+        nf.predict(denoiser, torch.zeros(64, 64, requires_grad=True))
+    with pytest.raises(nf.FewshotError, match=r"number, 0\.5 to 2.0, got '1'"):
+        nf.predict(denoiser, image, strength="1")
+
+
+def test_masked_floats_are_not_known_and_masked_integers_are_refused(denoiser, disc):
+    image = disc[0].astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[10:30, 10:30] = True
+    values = nf.predict(denoiser, np.ma.array(image, mask=mask))
+    np.testing.assert_array_equal(values, nf.predict(denoiser, np.where(mask, np.nan, image)))
+    with pytest.raises(nf.FewshotError, match="convert it to floats"):
+        nf.predict(denoiser, np.ma.array(disc[0], mask=mask))
+    np.testing.assert_array_equal(nf.predict(denoiser, np.ma.array(disc[0])), nf.predict(denoiser, disc[0]))
+
+
+def test_some_images_of_a_list_may_have_no_target(denoiser, disc):
+    image, truth = disc
+    clean = (80 + 90 * (truth == 2)).astype(np.uint8)
+    assert nf.fine_tune(denoiser, [image, image], [clean, None], steps=1).card.steps == 1
+    tuned = nf.fine_tune(nf.load("em-segment"), [image, image], [None, simulate_strokes(truth, 3)], steps=0)
+    assert tuned.card.classes
+    with pytest.raises(nf.FewshotError, match="image 1 is None"):
+        nf.fine_tune(denoiser, [image, None], [clean, None], steps=1)

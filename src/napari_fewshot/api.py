@@ -13,9 +13,11 @@ import numpy as np
 
 from napari_fewshot.api_arguments import (
     Images,
+    Others,
     budget_from,
     check_first,
     check_generator,
+    check_strength,
     painting_from,
     pairs_from,
     wish_from,
@@ -26,7 +28,7 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError, memory_errors_told
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
 from napari_fewshot.core.job import STROKES_ALONE, Extras
-from napari_fewshot.core.picture import Picture, picture_of
+from napari_fewshot.core.picture import Picture, PlaneIndex, picture_of
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import NAME, ModelFile, Shelf, read_model
 from napari_fewshot.engine.listen import Listener, Silent
@@ -83,7 +85,7 @@ def load(model: str | os.PathLike[str], device: str = "cpu") -> Generator:
 def fine_tune(
     generator: Generator,
     images: Images,
-    painted: Images | None = None,
+    painted: Others | None = None,
     *,
     seconds: float | None = None,
     steps: int | None = None,
@@ -104,7 +106,7 @@ def fine_tune(
     painted : ndarray or list of ndarray, optional
         Segmentation: integers of the images' shapes, 0 = not painted, k >= 1 = class k.
         Restoration: the target images (``factor`` times as large for super-resolution), or one for all planes of a stack,
-        such as the mean of a series; None adapts to the images alone.
+        such as the mean of a series, on any grey scale; None, also for some images of a list, adapts to the images alone.
     seconds, steps : float, int, optional
         Stop after this wall time including set-up, or this many steps, whichever comes first; 10 s when neither is
         given. ``steps=0`` fits a segmentation's head only.
@@ -136,7 +138,7 @@ def fine_tune(
 def tuned(
     generator: Generator,
     images: Images,
-    painted: Images | None,
+    painted: Others | None,
     listener: Listener,
     *,
     seconds: float | None = None,
@@ -197,58 +199,67 @@ def predict(
     first : Generator, optional
         A restoration of the same size that each plane goes through before ``generator`` sees it.
     on_event : callable, optional
-        Gets a `Progress` after each plane, and a `Note` where there is something to say.
+        Gets a `Progress` after each plane, and a `Note` where there is something to say, such as that a plane is left out.
 
     Returns
     -------
     ndarray, or (ndarray, ndarray)
         Segmentation: classes 1..K as the smallest unsigned dtype. Restoration: the image's dtype and range (floats as
         float32), its mean, and ``factor`` times as large along Y and X. The uncertainty map is float32: 0 (sure) to 1 for
-        classes, one standard deviation of the error in the units of the image for a restoration.
+        classes, one standard deviation of the error in the units of the image for a restoration. Of a stack, a plane without a
+        finite pixel is left out: NaN, or 0 where the result is of integers.
 
     Raises
     ------
     PictureError
-        Too small, too many axes, no finite pixel.
+        Too small, too many axes, no finite pixel in any plane.
     ModelError
         A segmentation model that has not been fine-tuned, or a ``first`` that is no restoration of the same size.
     """
     check_generator(generator)
+    check_strength(strength)
     if first is not None:
         check_first(first.card)
     if isinstance(image, list | tuple):
         how: dict[str, Any] = {"uncertainty": uncertainty, "strength": strength, "first": first, "on_event": on_event}
         return [predict(generator, one, **how) for one in image]
     picture, is_segmentation = picture_of(image), TASKS[generator.card.task].needs_strokes
+    picture.check_size()
     started, listener = time.monotonic(), Teller(on_event) if on_event else Silent()
-    values: np.ndarray | None = None
-    doubt: np.ndarray | None = None
+    rooms: list[np.ndarray | None] = []
+    left_out: dict[PlaneIndex, PictureError] = {}
     for done, index in enumerate(picture.plane_indices(), start=1):
         plane = picture.take_plane(index)
-        if first is not None:
-            plane, _ = _answer(first, plane, False, strength if is_segmentation else 1.0, listener)
-        plane, unsure = _answer(generator, plane, uncertainty, strength, listener)
-        if values is None:
-            values, doubt = (a if a is None else _first_of(picture, a) for a in (plane, unsure))
+        try:
+            if first is not None:
+                plane, _ = _answer(first, plane, False, strength if is_segmentation else 1.0, listener)
+            answers = _answer(generator, plane, uncertainty, strength, listener)
+        except PictureError as error:
+            left_out[index] = error
+            if picture.n_planes > 1:
+                listener.note(f"plane {', '.join(map(str, index))} is left out: {error}")
         else:
-            values[index] = plane
-            if doubt is not None:
-                doubt[index] = unsure
+            rooms = rooms or [None if a is None else _room(picture, a) for a in answers]
+            _write(rooms, index, answers)
         seconds = time.monotonic() - started
         listener.progress(done, picture.n_planes, seconds, seconds / done * (picture.n_planes - done), {}, None)
-    if values is None:
-        raise PictureError("the image has no plane (one of its axes is empty): choose another one")
-    return (values, doubt) if uncertainty else values
+    if not rooms:
+        raise next(iter(left_out.values()))
+    for index in left_out:
+        _write(rooms, index, [np.nan if r is not None and r.dtype.kind == "f" else 0 for r in rooms])
+    return tuple(rooms) if uncertainty else rooms[0]
 
 
-def _first_of(picture: Picture, answer: np.ndarray) -> np.ndarray:
-    """Room for the answers for all planes of a picture, the first written: no more than that answer if it is the only one."""
+def _room(picture: Picture, answer: np.ndarray) -> np.ndarray:
+    """Room for the answers for all planes of a picture: no more than that answer if it is the only one."""
     shape = (*picture.shape[:-2], *answer.shape)
-    if picture.n_planes == 1:
-        return answer.reshape(shape)
-    room = np.empty(shape, answer.dtype)
-    room.reshape(-1, *answer.shape)[0] = answer
-    return room
+    return answer.reshape(shape) if picture.n_planes == 1 else np.empty(shape, answer.dtype)
+
+
+def _write(rooms: Sequence[np.ndarray | None], index: PlaneIndex, answers: Sequence[np.ndarray | float | None]) -> None:
+    for room, answer in zip(rooms, answers, strict=True):
+        if room is not None:
+            room[index] = answer
 
 
 def _answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -13,11 +14,13 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.picture import Picture, picture_of
+from napari_fewshot.core.restoring import STRENGTHS
 from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.tasks import TASKS
 
 DEFAULT_SECONDS = 10.0
 Images = np.ndarray | Sequence[np.ndarray]
+Others = np.ndarray | Sequence[np.ndarray | None]  # strokes or targets, None where an image has none
 
 
 def budget_from(seconds: float | None, steps: int | None, started: float) -> Budget:
@@ -60,6 +63,14 @@ def check_first(card: ModelCard) -> None:
         raise ModelError(f"'{card.name}' cannot restore images for another model: choose one that denoises")
 
 
+def check_strength(strength: object) -> None:
+    """Raise FewshotError for what is no number; how large it may be `Restoring` knows."""
+    if not isinstance(strength, Real):
+        raise FewshotError(
+            f"the strength of a restoration is a number, {STRENGTHS[0]} to {STRENGTHS[1]}, got {strength!r}"
+        )
+
+
 def objects_of(card: ModelCard, which: str, split: float) -> Objects:
     """What is asked of a segmentation that is to answer the objects of a class, given by name or number.
 
@@ -76,12 +87,14 @@ def objects_of(card: ModelCard, which: str, split: float) -> Objects:
     return Objects(found[0], split, card.smallest_of(found[0]))
 
 
-def painting_from(images: Images, painted: Images | None) -> Painting:
+def painting_from(images: Images, painted: Others | None) -> Painting:
     """The painted planes of images, each with its strokes; other planes are not read."""
     if painted is None:
         raise StrokesError("a segmentation learns from strokes: give integer arrays, 0 = not painted, k >= 1 = class k")
     planes, labels = [], []
     for picture, strokes in _matched(images, painted, "strokes"):
+        if strokes is None:
+            continue
         if picture.shape != strokes.shape:
             raise StrokesError(
                 f"the strokes have shape {strokes.shape}, '{picture.name}' has {picture.shape}: they must be equal"
@@ -97,12 +110,16 @@ def painting_from(images: Images, painted: Images | None) -> Painting:
     return painting
 
 
-def pairs_from(images: Images, targets: Images | None, factor: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
+def pairs_from(images: Images, targets: Others | None, factor: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Planes with their targets, None where there are none."""
     if targets is None:
-        return [(p.take_plane(i), None) for p in _checked(images) for i in p.plane_indices()]
+        targets = [None] * len(images) if isinstance(images, list | tuple) else [None]
     pairs: list[tuple[np.ndarray, np.ndarray | None]] = []
     for picture, target in _matched(images, targets, "targets"):
+        picture.check_size()
+        if target is None:
+            pairs += [(picture.take_plane(i), None) for i in picture.plane_indices()]
+            continue
         *leading, y, x = picture.shape
         fine = (y * factor, x * factor)
         if target.shape not in ((*leading, *fine), fine):
@@ -110,29 +127,24 @@ def pairs_from(images: Images, targets: Images | None, factor: int) -> list[tupl
                 f"the target of '{picture.name}' has shape {target.shape}, it must be {(*leading, *fine)}, "
                 f"or {fine} for all its planes"
             )
-        picture.check_size()
         is_one = target.shape == fine  # such as the mean of a series
         pairs += [(picture.take_plane(i), target.take_plane(() if is_one else i)) for i in picture.plane_indices()]
     return pairs
 
 
-def _matched(images: Images, others: Images, what: str) -> Iterator[tuple[Picture, Picture]]:
+def _matched(images: Images, others: Others, what: str) -> Iterator[tuple[Picture, Picture | None]]:
     first, second = _pictures(images, "image"), _pictures(others, what)
     if len(first) != len(second):
         raise FewshotError(f"there are {len(first)} images and {len(second)} {what}: give one for each image")
-    return zip(first, second, strict=True)
+    for i, (picture, other) in enumerate(zip(first, second, strict=True)):
+        if picture is None:
+            raise PictureError(f"image {i} is None: leave it out, with its {what}")
+        yield picture, other
 
 
-def _checked(images: Images) -> list[Picture]:
-    pictures = _pictures(images, "image")
-    for picture in pictures:
-        picture.check_size()
-    return pictures
-
-
-def _pictures(images: Images, what: str) -> list[Picture]:
+def _pictures(images: Others, what: str) -> list[Picture | None]:
     if not isinstance(images, list | tuple):
         return [picture_of(images, what)]
     if not images:
         raise PictureError("the list of images is empty: give at least one")
-    return [picture_of(image, f"{what} {i}") for i, image in enumerate(images)]
+    return [None if image is None else picture_of(image, f"{what} {i}") for i, image in enumerate(images)]

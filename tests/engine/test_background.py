@@ -1,8 +1,6 @@
-"""Noise and background are taken away by the denoiser and a remover that looks from afar; those fine-tuned to targets work alone."""
+"""Noise and background are taken away by the denoiser and a remover that looks from afar, also when it is fine-tuned."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +8,11 @@ from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.core.card import WITH_TARGETS
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.job import Budget
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.engine.background import Contrast
+from napari_fewshot.engine.fine_tune import fine_tune_restore
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.restoration import restore_plane
 from napari_fewshot.engine.restorer import Restorer
@@ -74,11 +74,28 @@ def test_a_plane_without_contrast_has_no_specimen_in_its_background() -> None:
     assert shared.slope == 0 and Contrast().slope == 0
 
 
-def test_a_remover_fine_tuned_to_targets_and_a_small_plane_are_answered_by_the_network_alone(
+def test_a_small_plane_is_answered_by_the_network_alone(
     remover: Generator, uneven: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> None:
-    tuned = Generator(replace(remover.card, data=WITH_TARGETS), remover.network)
-    for generator, plane in ((tuned, uneven[0]), (remover, uneven[0][:100, :100])):
-        intensity = Intensity.measure(plane)
-        alone = Restorer(generator, plane, intensity, alone=True).whole()
-        np.testing.assert_array_equal(Restorer(generator, plane, intensity).whole(), alone)
+    plane = uneven[0][:100, :100]
+    intensity = Intensity.measure(plane)
+    alone = Restorer(remover, plane, intensity, alone=True).whole()
+    np.testing.assert_array_equal(Restorer(remover, plane, intensity).whole(), alone)
+
+
+def test_a_remover_fine_tuned_to_a_target_is_better_than_before_on_rows_it_was_not_shown(
+    remover: Generator, uneven: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    noisy, grains, _ = uneven
+    tuned = fine_tune_restore(remover, [(noisy, grains)], Budget(steps=20))
+    before, after = (error(restore_plane(g, noisy).values[150:], grains[150:]) for g in (remover, tuned))
+    assert tuned.card.data == WITH_TARGETS and after < before
+
+
+def test_a_remover_that_learned_nothing_of_a_target_answers_as_before(
+    remover: Generator, uneven: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    noisy, grains, _ = uneven
+    tuned = fine_tune_restore(remover, [(noisy, grains)], Budget(steps=0))
+    assert tuned.card.data == remover.card.data and tuned.card.spectrum == remover.card.spectrum
+    np.testing.assert_array_equal(restore_plane(tuned, noisy).values, restore_plane(remover, noisy).values)

@@ -6,9 +6,10 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_fewshot.core.errors import StorageError
+from napari_fewshot.core.errors import PictureError, StorageError
 from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.ui.results import ResultStack
+from napari_fewshot.ui.scene import check_target_place
 
 
 @pytest.fixture
@@ -162,6 +163,33 @@ def test_an_image_is_not_its_own_target(dock, viewer, refused, blobs):
     choose(dock, "denoise")
     dock.data.image_layer.layer = dock.data.target_layer.layer = image
     refused("'source' is its own target")
+
+
+def test_a_target_in_colours_or_elsewhere_is_refused_with_the_cure(dock, viewer, refused, blobs):
+    image = viewer.add_image(blobs[0], name="source", scale=(2, 2))
+    better = blobs[0] // 2
+    colours = viewer.add_image(np.stack([better] * 3, -1), name="colours", rgb=True, scale=(2, 2))
+    moved = viewer.add_image(better, name="moved", scale=(2, 2), translate=(40, 0))
+    turned = viewer.add_image(better, name="turned", scale=(2, 2), rotate=5)
+    finer = viewer.add_image(better, name="finer", scale=(0.5, 0.5))
+    choose(dock, "denoise")
+    for target, words in (
+        (colours, "'Split RGB'"),
+        (moved, "does not lie"),
+        (turned, "does not lie"),
+        (finer, "does not lie"),
+    ):
+        dock.data.image_layer.layer, dock.data.target_layer.layer = image, target
+        refused(words)
+
+
+def test_a_target_over_its_image_and_one_without_a_place_are_taken(viewer, blobs):
+    image = viewer.add_image(blobs[0], scale=(2, 2), translate=(10, 20))
+    fine = blobs[0].repeat(2, 0).repeat(2, 1)
+    for place in ({"scale": (1, 1), "translate": (9.5, 19.5)}, {"scale": (1, 1), "translate": (10, 20)}, {}):
+        check_target_place(viewer.add_image(fine, **place), image, 2)
+    with pytest.raises(PictureError, match="does not lie"):
+        check_target_place(viewer.add_image(fine, scale=(2, 2), translate=(10, 20)), image, 2)
 
 
 def test_a_plane_that_cannot_be_read(dock, viewer, refused, blobs, caplog):

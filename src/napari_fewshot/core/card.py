@@ -65,11 +65,6 @@ class ModelCard:
     spectrum: tuple[Spectrum, Spectrum] | None = None  # mean and spread of its training inputs', see `core.spectrum`
 
     @property
-    def has_seen_targets(self) -> bool:
-        """Whether it was fine-tuned to answer what somebody showed it, not from images alone."""
-        return self.data == WITH_TARGETS
-
-    @property
     def class_numbers(self) -> tuple[int, ...]:
         """The classes that are answered: those that were painted, ascending."""
         return self.painted or tuple(range(1, len(self.classes) + 1))

@@ -131,8 +131,8 @@ class Picture:
 
 
 def picture_of(array: Any, name: str = "image") -> Picture:
-    """A picture from a bare array: (Y, X), (Z, Y, X), (T, Z, Y, X) or (T, C, Z, Y, X)."""
-    array = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
+    """A picture from a bare array: (Y, X), (Z, Y, X), (T, Z, Y, X) or (T, C, Z, Y, X); masked floats become NaN."""
+    array = _of_numpy(array, name)
     n = len(array.shape)
     if n < 2:
         raise PictureError(f"'{name}' has {n} axes: an image needs at least Y and X")
@@ -142,3 +142,26 @@ def picture_of(array: Any, name: str = "image") -> Picture:
             f"'{name}' has {n} axes, at most T, C, Z, Y and X can be worked on: select a part of it first"
         )
     return Picture(array, axes, name)
+
+
+def _of_numpy(array: Any, name: str) -> Any:
+    """An array, lazy or not, whose values are what numpy knows."""
+    if isinstance(array, np.ma.MaskedArray):
+        if array.dtype.kind == "f":
+            return array.filled(np.nan)
+        if np.ma.is_masked(array):
+            raise PictureError(
+                f"'{name}' is masked, which integers cannot tell: convert it to floats, as in image.astype(float), or fill it"
+            )
+        return array.data
+    try:
+        is_known = hasattr(array, "shape") and np.dtype(array.dtype) is not None
+    except (AttributeError, TypeError):  # a list, or a tensor
+        is_known = False
+    if is_known:
+        return array
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(array).__name__
+        raise PictureError(f"'{name}' is a {kind} and no array ({error}): give a numpy array of numbers") from None

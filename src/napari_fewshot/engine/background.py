@@ -40,11 +40,11 @@ class Background:
     def of(self, box: Box, listener: Listener) -> np.ndarray:
         """The background in a box on the unit scale, (y, x) float32 of any level: the weighted mean of what is told at the zooms."""
         total = np.zeros([s.stop - s.start for s in box], np.float32)
-        for zoom, own in self._scales.items():
+        for zoom, own in self.scales.items():
             if own.is_flat:
                 continue
             wide = zone_around(box, REACH_PX * zoom, GRID_PX * zoom, whole_of(self.plane.shape))
-            small = self._reduced(wide, zoom)
+            small = self.reduced(wide, zoom)
             rest = own.to_scale(small)
             level = network_answer(self.generator, small, own, whole_of(small.shape), listener=listener)
             found = smooth_background(rest - level, Noise.measure(rest), float(rest.mean())) * (own.span * ZOOMS[zoom])
@@ -52,7 +52,7 @@ class Background:
             total += fine[Tile(box, wide).keep()]
         return total
 
-    def _reduced(self, box: Box, zoom: int) -> np.ndarray:
+    def reduced(self, box: Box, zoom: int) -> np.ndarray:
         """A box of the plane on its unit scale, ``zoom`` times coarser, (y, x) float32; bands of it are scaled at a time."""
         rows, part = BAND_ROWS * zoom, self.plane[box]
         bands = (self.intensity.to_scale(part[row : row + rows]) for row in range(0, len(part), rows))
@@ -60,7 +60,7 @@ class Background:
         return np.concatenate([bin_down(band, zoom) for band in padded])
 
     @cached_property
-    def _scales(self) -> dict[int, Intensity]:
+    def scales(self) -> dict[int, Intensity]:
         """The grey scale of the plane reduced by each zoom, by a sample of its areas."""
         scales = {}
         for zoom in ZOOMS:

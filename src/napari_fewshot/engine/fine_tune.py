@@ -29,9 +29,11 @@ from napari_fewshot.engine.objects import smallest_strokes
 from napari_fewshot.engine.painted import FeatureCache
 from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.pretrain import curve
-from napari_fewshot.engine.restore import OnImages, Pair
+from napari_fewshot.engine.residual import BACKGROUND
+from napari_fewshot.engine.restore import OnImages
 from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN
 from napari_fewshot.engine.segment import MARGIN, OnStrokes, solver_of
+from napari_fewshot.engine.target import Pair, on_scale
 from napari_fewshot.tasks import TASKS
 
 TOO_FEW = (
@@ -111,7 +113,7 @@ def fine_tune_restore(
     Raises
     ------
     PictureError
-        No image, a target of another shape, or an image too small or constant.
+        No image, targets of another shape or that show something else, or an image too small or constant.
     ModelError
         Not a restoration model.
     """
@@ -126,14 +128,25 @@ def fine_tune_restore(
         raise PictureError("the image is constant, there is nothing to adapt to: choose another layer")
     if len(pairs) < len(given):
         listener.note(f"{len(given) - len(pairs)} of {len(given)} planes are constant or empty and left out")
+    pairs = on_scale(pairs, generator.card.factor, generator.card.task == BACKGROUND, listener)
     torch.manual_seed(seed)
     objective = OnImages(generator, pairs, seed)
+    if not objective.holds_out:
+        listener.note("too few known rows to hold some out: nothing tells whether the result is better")
     schedule = Schedule(budget, rate=objective.rate, warm_steps=10, average=0.95)
     fitted = fit(objective, schedule, listener, np.random.default_rng(seed), started)
     name = "held-out gain" if objective.is_alone else "held-out error removed"
     scores = {} if fitted.best is None else {name: round(fitted.best, 4)}
+    if _is_same(fitted.module, generator.network):
+        listener.note("nothing better was found: the model stays as it was; give more time, or other images or targets")
+        return _finished(generator, generator.card, fitted, scores, seed, generator.card.data)
     card = replace(generator.card, spectrum=typical([spectrum(image) for image, _ in pairs]))
     return _finished(generator, card, fitted, scores, seed, IMAGES if objective.is_alone else WITH_TARGETS)
+
+
+def _is_same(network: Network, parent: Network) -> bool:
+    own, others = network.state_dict(), parent.state_dict()
+    return all(torch.equal(own[name], values) for name, values in others.items())
 
 
 def _shows_something(image: np.ndarray) -> bool:

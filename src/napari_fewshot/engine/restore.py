@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.tiles import whole_of
 from napari_fewshot.engine.alone import Alone, Example, coarse_tensor, find_partners
+from napari_fewshot.engine.background import ZOOMS, Background
 from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.held_out import HeldOut, first_held_out
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.residual import BACKGROUND
+from napari_fewshot.engine.restorer import is_seen_from_afar
+from napari_fewshot.engine.target import Pair
 from napari_fewshot.engine.tiled import run
+from napari_fewshot.tasks.degrade import bin_down
 
 CROP_PX = 96
 BATCH = 4
@@ -30,23 +35,27 @@ RATE_PAIRS, RATE_ALONE = 2e-4, 5e-4
 STANDARD_ERRORS = 2.0  # that are not believed of a gain, as the best of many looks is taken
 RENEW_STEPS = 20  # between renewals of what an image without target would be without noise
 
-Pair = tuple[np.ndarray, np.ndarray | None]
-
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """An input (Y, X) on its unit scale with its target (Y * factor, X * factor) on the same."""
+    """An input (Y, X) on its unit scale with its target (Y * factor, X * factor) on the same, NaN where it is not known."""
 
     given: np.ndarray
     target: np.ndarray
 
+    def example(self, box: tuple[slice, slice], factor: int) -> Example:
+        return Example(
+            self.given[box], wanted=self.target[tuple(slice(s.start * factor, s.stop * factor) for s in box)]
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Examples as tensors (B, 1, Y, X); ``known`` (B,) marks those with an answer, the others have a mask."""
+    """Examples as tensors (B, 1, Y, X); ``known`` (B,) marks those with an answer, where ``is_wanted``, the others have a mask."""
 
     given: Tensor
     wanted: Tensor
+    is_wanted: Tensor
     seen: Tensor
     mask: Tensor
     background: Tensor
@@ -56,8 +65,9 @@ class Batch:
 class OnImages:
     """Objective of a restoration: L1 + L2 (arXiv 2402.18286) to answers that are known, L2 to pixels that were hidden.
 
-    Pairs have an answer; for images without a target see `Alone`. It is never worse than the generator it started from as
-    far as held-out rows tell: without a target a score counts what is certain of the gain, two standard errors less.
+    Pairs have an answer; for images without a target see `Alone`. A remover of backgrounds learns at the zooms it is asked
+    at. It is never worse than the generator it started from as far as held-out rows tell: of pairs it is judged by what users
+    get, of images alone by the error at hidden pixels.
     """
 
     def __init__(self, generator: Generator, pairs: Sequence[Pair], seed: int) -> None:
@@ -68,16 +78,28 @@ class OnImages:
         self.steps = 0
         align_px = generator.network.align_px
         self.crop_px = CROP_PX // align_px * align_px
-        self.sources: list[Paired | Alone] = [self._source(image, target) for image, target in pairs]
-        self.alone = [s for s in self.sources if isinstance(s, Alone)]
+        self.alone = [self._alone(image) for image, target in pairs if target is None]
         find_partners(self.alone)
-        self.is_alone = len(self.alone) == len(self.sources)
+        self.is_alone = len(self.alone) == len(pairs)
         self.rate = RATE_ALONE if self.is_alone else RATE_PAIRS
-        rng = np.random.default_rng(seed)
-        self.held_out: Batch | None = None
-        if self.is_alone or all(len(s.given) >= 2 * self.crop_px for s in self.sources):  # else nothing can be spared
-            self.held_out = self._batch([self._example(rng, 1, True) for _ in range(N_HELD_OUT)])
-            self.errors = self._errors_to_beat()
+        self.sources: list[Paired | Alone] = [*self.alone]
+        self._hidden: Batch | None = None
+        self._judge: HeldOut | None = None
+        if self.is_alone:
+            rng = np.random.default_rng(seed)
+            self._hidden = self._batch([self._example(rng, 1, True) for _ in range(N_HELD_OUT)])
+        else:
+            self._take_pairs([(image, target) for image, target in pairs if target is not None])
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there are rows that are only scored on."""
+        return self._hidden is not None or self._judge is not None
+
+    @cached_property
+    def errors(self) -> np.ndarray | None:
+        """Those of the generator that was started from."""
+        return self._errors(self.generator.network)
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         batch = self._batch([self._example(rng, self.steps + i, False) for i in range(self.batch)])
@@ -85,8 +107,9 @@ class OnImages:
         answer = self.module(batch.given)
         terms: dict[str, Tensor] = {}
         if bool(batch.known.any()):
-            found, wanted = answer[batch.known], batch.wanted[batch.known]
-            terms = {"l1": F.l1_loss(found, wanted), "l2": F.mse_loss(found, wanted)}
+            off = ((answer - batch.wanted) * batch.is_wanted)[batch.known]
+            n = batch.is_wanted[batch.known].sum().clamp_min(1)
+            terms = {"l1": off.abs().sum() / n, "l2": off.square().sum() / n}
         if not bool(batch.known.all()):
             terms["hidden"] = self._misses(answer, batch)[~batch.known].mean()
         return terms
@@ -96,23 +119,25 @@ class OnImages:
         if self.alone and self.steps % RENEW_STEPS == 0:
             source = self.alone[self.steps // RENEW_STEPS % len(self.alone)]
             now = Generator(self.generator.card, self.module, self.generator.device)
-            source.renew(run(now, source.given)[0].float().cpu().numpy())
+            source.renew(_restored(now, source.given))
 
     def listen(self, listener: Listener) -> bool:
         return False
 
-    @torch.inference_mode()
     def score(self, module: Network) -> float | None:
-        """Share of the error that is gone in rows that are only scored on; None when there are too few rows.
+        """Share of the squared error that is gone in rows that are only scored on; None when there are no such rows.
 
-        With targets the error is L1 and compared with the input's. Without, it is the squared error at hidden pixels,
-        noise included, and compared with that of the generator that was started from.
+        It is compared with that of the generator that was started from. Without a target noise is a part of it, and what is
+        certain of the gain counts, two standard errors less.
         """
-        if self.held_out is None:
+        if self._judge is not None and not self.steps:
+            return 0.0  # a look takes long: the first one would be at what is started from
+        errors = self._errors(module)
+        if self.errors is None or errors is None:
             return None
-        gain = self.errors - self._errors(module)
-        certain = gain.mean() - STANDARD_ERRORS * gain.std() / len(gain) ** 0.5 if self.is_alone else gain.mean()
-        return float(certain / self.errors.mean().clamp_min(1e-9))
+        gain = self.errors - errors
+        doubt = STANDARD_ERRORS * gain.std(ddof=1) / len(gain) ** 0.5 if self.is_alone else 0.0
+        return float((gain.mean() - doubt) / max(self.errors.mean(), 1e-9))
 
     def show(self, module: Network, listener: Listener) -> None:
         view = listener.view()
@@ -125,44 +150,76 @@ class OnImages:
         self.batch //= 2
         return self.batch >= 1
 
-    def _source(self, image: np.ndarray, target: np.ndarray | None) -> Paired | Alone:
-        intensity = Intensity.measure(image)
-        if target is None:
-            unit = intensity.to_unit(_middle(image, LEARN_PX))
-            estimate = run(self.generator, unit)[0].float().cpu().numpy()
-            return Alone.of_plane(unit, estimate, self.factor, self.generator.card.task == BACKGROUND)
-        wanted_shape = tuple(n * self.factor for n in image.shape)
-        if target.shape != wanted_shape:
-            raise PictureError(
-                f"the target has shape {target.shape}, this model needs {wanted_shape} for an image of {image.shape}: "
-                "choose a target of that shape"
-            )
-        wanted = (target.astype(np.float64) - intensity.low) / intensity.span
-        return Paired(intensity.to_unit(image), _finite(wanted))
+    def _alone(self, image: np.ndarray) -> Alone:
+        unit = Intensity.measure(image).to_unit(_middle(image, LEARN_PX))
+        return Alone.of_plane(unit, _restored(self.generator, unit), self.factor, self._has_background)
+
+    def _take_pairs(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Learn from the upper rows of pairs, and judge by the others."""
+        planes, firsts = [], []
+        for image, target in pairs:
+            intensity, first = Intensity.measure(image), first_held_out(len(image), max(ZOOMS))
+            wanted = ((target.astype(np.float64) - intensity.low) / intensity.span).astype(np.float32)
+            seen = np.isfinite(image).repeat(self.factor, 0).repeat(self.factor, 1)
+            wanted = np.where(seen & np.isfinite(wanted), wanted, np.nan)
+            planes.append((image, wanted))
+            firsts.append(first)
+            self.sources += self._paired(image[:first], wanted[: first * self.factor], intensity, image.shape)
+        judge = HeldOut(self.generator, planes, firsts)
+        self._judge = None if judge.is_empty else judge
+
+    def _paired(
+        self, image: np.ndarray, wanted: np.ndarray, intensity: Intensity, shape: tuple[int, ...]
+    ) -> Iterator[Paired]:
+        """What is learned from an image and its target on the unit scale, as a network is shown them."""
+        if not self._has_background:
+            yield Paired(intensity.to_unit(image), wanted)
+            return
+        if not is_seen_from_afar(self.generator.card, shape):
+            yield self._levelled(intensity.to_unit(image), wanted)
+            return
+        background = Background(self.generator, image, intensity)
+        for zoom, own in background.scales.items():
+            if not own.is_flat:
+                small = background.reduced(whole_of(image.shape), zoom)
+                fill = [(0, -n % zoom) for n in image.shape]
+                coarse = bin_down(np.pad(wanted, fill, mode="edge"), zoom)
+                yield self._levelled(own.to_unit(small), (coarse - np.float32(own.low)) / np.float32(own.span))
+
+    def _levelled(self, given: np.ndarray, wanted: np.ndarray) -> Paired:
+        """A target without the background of its image has any level: that of what is answered now is soonest learned."""
+        off = _restored(self.generator, _middle(given, LEARN_PX)) - _middle(wanted, LEARN_PX)
+        known = np.isfinite(off)
+        return Paired(given, wanted + np.float32(off[known].mean() if known.any() else 0.0))
+
+    @property
+    def _has_background(self) -> bool:
+        return self.generator.card.task == BACKGROUND
 
     def _example(self, rng: np.random.Generator, turn: int, held_out: bool) -> Example:
-        """A crop of any source; held-out ones come from the rows kept for that, where there are enough."""
-        pool = [s for s in self.sources if isinstance(s, Paired)] if held_out and not self.is_alone else self.sources
-        source = pool[rng.integers(len(pool))]
-        box = self._box(source.given.shape, rng, held_out)
-        if isinstance(source, Alone):
-            return source.hidden(box, rng) if turn % 2 else source.known(box, rng)
-        f = self.factor
-        return Example(source.given[box], wanted=source.target[tuple(slice(s.start * f, s.stop * f) for s in box)])
+        """A crop of any source; held-out ones come from the rows of an image alone kept for that, where there are enough."""
+        source = self.sources[rng.integers(len(self.sources))]
+        box = self._box(source.given.shape, rng, held_out, spares=isinstance(source, Alone))
+        if isinstance(source, Paired):
+            return source.example(box, self.factor)
+        return source.hidden(box, rng) if turn % 2 else source.known(box, rng)
 
-    def _box(self, shape: tuple[int, ...], rng: np.random.Generator, held_out: bool) -> tuple[slice, slice]:
+    def _box(
+        self, shape: tuple[int, ...], rng: np.random.Generator, held_out: bool, spares: bool
+    ) -> tuple[slice, slice]:
         side, (n_rows, n_columns) = self.crop_px, shape
-        can_spare = n_rows >= 2 * side
+        can_spare = spares and n_rows >= 2 * side
         first = n_rows - max(side, int(n_rows * HELD_OUT_SHARE)) if can_spare else n_rows
         low, high = (first, n_rows) if held_out and can_spare else (0, first)
         y, x = _start(low, high, side, n_rows, rng), _start(0, n_columns, side, n_columns, rng)
         return slice(y, min(y + side, n_rows)), slice(x, min(x + side, n_columns))
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
-        fine = self.crop_px * self.factor
+        wanted = self._stacked([e.wanted for e in examples], self.crop_px * self.factor)
         return Batch(
             self._stacked([e.given for e in examples], self.crop_px),
-            self._stacked([e.wanted for e in examples], fine),
+            wanted.nan_to_num(),
+            wanted.isfinite(),
             self._stacked([e.seen for e in examples], self.crop_px),
             self._stacked([e.mask for e in examples], self.crop_px),
             self._stacked([e.background for e in examples], self.crop_px),
@@ -180,27 +237,19 @@ class OnImages:
         return error.sum((1, 2, 3)) / batch.mask.sum((1, 2, 3)).clamp_min(1)
 
     @torch.inference_mode()
-    def _errors_to_beat(self) -> Tensor:
-        assert self.held_out is not None
-        if self.is_alone:
-            return self._errors(self.module)
-        return (_plain(self.held_out.given, self.factor) - self.held_out.wanted).abs().mean((1, 2, 3))
-
-    def _errors(self, module: Network) -> Tensor:
-        """What a score is made of, for each held-out example: the error at hidden pixels, or L1."""
-        assert self.held_out is not None
-        answer = module(self.held_out.given)
-        if self.is_alone:
-            return self._misses(answer, self.held_out)
-        return (answer - self.held_out.wanted).abs().mean((1, 2, 3))
+    def _errors(self, module: Network) -> np.ndarray | None:
+        """What a score is made of, for each held-out example: the squared error at hidden pixels, or of what users get."""
+        if self._hidden is not None:
+            errors: np.ndarray = self._misses(module(self._hidden.given), self._hidden).double().cpu().numpy()
+            return errors
+        if self._judge is None:
+            return None
+        return self._judge.errors(Generator(self.generator.card, module, self.generator.device))
 
 
-def _finite(image: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(image, nan=0.5, posinf=0.5, neginf=0.5).astype(np.float32)
-
-
-def _plain(given: Tensor, factor: int) -> Tensor:
-    return F.interpolate(given, scale_factor=factor, mode="bicubic") if factor > 1 else given
+def _restored(generator: Generator, unit: np.ndarray) -> np.ndarray:
+    answer: np.ndarray = run(generator, unit)[0].float().cpu().numpy()
+    return answer
 
 
 def _middle(image: np.ndarray, side: int) -> np.ndarray:

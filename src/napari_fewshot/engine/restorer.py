@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.tiles import Box, Tile, plan_tiles, whole_of
 from napari_fewshot.engine.background import CONTRAST_REACH_PX, Background, Contrast, contrast, denoiser
@@ -63,8 +64,8 @@ class Restorer:
     super-resolution is made consistent with its input, see `settle.keep_consistent`.
 
     Noise and background are taken away by two generators. A background is smooth: it is told where the plane is reduced, as the
-    network then sees more of it and there is less noise; noise is fine, and the embedded denoiser is better at it. A model
-    that was fine-tuned to targets answers alone, as it was shown, and so does any model for a plane too small to be reduced.
+    network then sees more of it and there is less noise; noise is fine, and the embedded denoiser is better at it. For a plane too
+    small to be reduced the network answers alone.
 
     Parameters
     ----------
@@ -78,11 +79,14 @@ class Restorer:
         The network answers alone in any case.
     tile_px : int or None
         Side of the inner tiles; None chooses by device.
+    helper : Restorer or None
+        Who takes away the noise before a background; None for the embedded denoiser.
     """
 
     def __init__(
         self, generator: Generator, plane: np.ndarray, intensity: Intensity, *, strength: float = 1.0,
         blend: Blend | None = None, specimen: float | None = None, alone: bool = False, tile_px: int | None = None,
+        helper: Restorer | None = None,
     ) -> None:  # fmt: skip
         self.generator, self.plane, self.intensity = generator, plane, intensity
         self.strength, self.tile_px, self._blend = strength, tile_px, blend
@@ -90,8 +94,10 @@ class Restorer:
         self._sigmas: Sequence[float] | None = None
         self._helper: Restorer | None = None
         card = generator.card
-        if card.task == BACKGROUND and not (alone or card.has_seen_targets or min(plane.shape) < SMALLEST_HELPED_PX):
-            self._helper = Restorer(denoiser(generator.device), plane, intensity, strength=strength, tile_px=tile_px)
+        if not alone and is_seen_from_afar(card, plane.shape):
+            self._helper = helper or Restorer(
+                denoiser(generator.device), plane, intensity, strength=strength, tile_px=tile_px
+            )
             self._background = Background(generator, plane, intensity)
 
     @cached_property
@@ -209,6 +215,11 @@ class Restorer:
             sigmas, scaled = CONSISTENT_SIGMAS * max(1.0, self.strength), self.intensity.to_scale(part)
             keep_consistent(unit, scaled, factor, self.noise, sigmas, finite_pixels(part))
         return answer
+
+
+def is_seen_from_afar(card: ModelCard, shape: tuple[int, ...]) -> bool:
+    """Whether a model tells the background of a plane (Y, X) at the zooms of `background`, and leaves the noise to another."""
+    return card.task == BACKGROUND and min(shape) >= SMALLEST_HELPED_PX
 
 
 def in_units_of(plane: np.ndarray, answer: np.ndarray, intensity: Intensity, factor: int) -> np.ndarray:

@@ -52,17 +52,22 @@ def check_channel(labels: Labels, image: Image, picture: Picture) -> None:
 
 
 def check_place(labels: Labels, image: Image) -> None:
-    """Raise StrokesError when strokes lie elsewhere than their pixels; a layer without a place of its own is taken by its pixels."""
-    height, width = array_of(labels).shape[-2:]
-    corners = ((0.0, 0.0), (float(height), 0.0), (0.0, float(width)))
-    own, seen = (_seen_at(layer, corners) for layer in (labels, image))
+    """Raise StrokesError when strokes lie elsewhere than their pixels."""
+    if not lies_over(labels, image):
+        raise StrokesError(
+            f"the strokes '{labels.name}' do not lie over '{image.name}': one of them was moved or has another scale. Undo "
+            "that, or press 'New strokes layer'"
+        )
+
+
+def lies_over(layer: Layer, image: Image, factor: int = 1) -> bool:
+    """Whether a layer, ``factor`` times as fine as an image, is seen over it; one without a place of its own is taken by its pixels."""
+    height, width = (n / factor for n in array_of(layer).shape[-2:])
+    corners = ((0.0, 0.0), (height, 0.0), (0.0, width))
+    fine = tuple((y * factor, x * factor) for y, x in corners)
+    own, seen = _seen_at(layer, fine), _seen_at(image, corners)
     a_pixel = np.abs(seen[1] - seen[0]).max() / height
-    if np.allclose(own, seen, rtol=0, atol=MISPLACED_PX * a_pixel) or np.array_equal(own, corners):
-        return
-    raise StrokesError(
-        f"the strokes '{labels.name}' do not lie over '{image.name}': one of them was moved or has another scale. Undo that, "
-        "or press 'New strokes layer'"
-    )
+    return np.allclose(own, seen, rtol=0, atol=MISPLACED_PX * a_pixel) or np.array_equal(own, fine)
 
 
 def _seen_at(layer: Layer, corners: tuple[tuple[float, float], ...]) -> np.ndarray:

@@ -27,7 +27,7 @@ from napari_fewshot.ui.layers import (
     strokes_shapes,
     take_picture,
 )
-from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_place, check_strokes
+from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_place, check_strokes, lies_over
 from napari_fewshot.ui.results import Place
 
 PAIR_PX = 2048  # a side of the planes a restoration learns from
@@ -108,6 +108,7 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
         check_place(labels, image)
     elif params.target is not None:
         check_target(params.target, picture, card.factor)
+        check_target_place(params.target, image, card.factor)
     is_same = old is not None and same_array(image, old.picture.data) and old.picture.channel == picture.channel
     reader = old.reader if old is not None and is_same else PlaneReader(picture)
     region = plan_region(image, viewer, picture)
@@ -124,13 +125,27 @@ def check_target(target: Image, picture: Picture, factor: int) -> None:
             f"'{target.name}' is its own target, from which nothing is learned: choose a better image of the same field, "
             "or 'none' to adapt to the image alone"
         )
-    shape = tuple(array_of(target).shape[: target.ndim])
+    if getattr(target, "rgb", False):
+        raise PictureError(
+            f"the target '{target.name}' has colours, a restoration learns grey levels: split it (right click, 'Split RGB') "
+            "and choose one of its channels"
+        )
+    shape = tuple(array_of(target).shape)
     fine = tuple(n * factor for n in picture.plane_shape)
     wanted = (*strokes_shapes(picture)[-1][:-2], *fine)
-    if shape not in (wanted, (*picture.shape[:-2], *fine), fine) or getattr(target, "rgb", False):
+    if shape not in (wanted, (*picture.shape[:-2], *fine), fine):
         raise PictureError(
             f"the target '{target.name}' has shape {shape}, '{picture.name}' needs {wanted}: choose another target, "
             "or 'none' to adapt to the image alone"
+        )
+
+
+def check_target_place(target: Image, image: Image, factor: int) -> None:
+    """Raise PictureError when a target lies elsewhere than the pixels it is taken for."""
+    if not lies_over(target, image, factor):
+        raise PictureError(
+            f"the target '{target.name}' does not lie over '{image.name}': one of them was moved or has another scale. Undo "
+            "that, or choose another target"
         )
 
 
