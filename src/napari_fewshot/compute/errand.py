@@ -244,7 +244,7 @@ class ApplyErrand(Errand):
         if self._joined is not None:
             event = await self._joined.take(index, event, plane)
         if isinstance(event, PlaneLeftOut):
-            event = replace(event, message=f"{spoken(self._job.picture, index)} is left out: {event.message}")
+            event = replace(event, message=f"{self._job.picture.name_of(index)} is left out: {event.message}")
             self._left_out.append(event)
             self.tell(event)
         elif isinstance(event, PlaneDone):
@@ -269,13 +269,8 @@ def reading(picture: Picture, index: PlaneIndex, read: Callable[[], T]) -> T:
         raise
     except Exception as error:
         raise PictureError(
-            f"{spoken(picture, index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
+            f"{picture.name_of(index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
         ) from error
-
-
-def spoken(picture: Picture, index: PlaneIndex) -> str:
-    """A plane as it is called in a sentence."""
-    return f"plane {index} of '{picture.name}'" if index else f"'{picture.name}'"
 
 
 def errand_for(job: Job, order: Order, tell: Callable[[Event], None]) -> Errand:

@@ -96,7 +96,7 @@ class _Canvas:
 
     def finished(self) -> Restored:
         """The restored plane, with the mean of its input, and what is left of it."""
-        plane, intensity, maps = self.restorer.plane, self.restorer.intensity, self.maps
+        plane, maps = self.restorer.plane, self.maps
         keep_mean(self.values, plane)
         if self.wishes.background:
             maps["residual"] = np.empty(plane.shape, np.float32)
@@ -106,8 +106,23 @@ class _Canvas:
                 maps["residual"][rows] = plane[rows] - level.astype(np.float64)
                 if "background" in maps:
                     maps["residual"][rows] -= maps["background"][rows]
-        in_units = self.restorer.noise.scaled(-intensity.low / intensity.span, 1 / intensity.span)
-        return Restored(self.values, _report(self._seen, in_units.spoken(mean_of(plane), intensity.span)), maps)
+        return Restored(self.values, self._report(), maps)
+
+    def _report(self) -> Report:
+        parts, noise, level = self._seen, self.restorer.noise, mean_of(self.restorer.plane)
+        low, span = self.restorer.intensity.low, self.restorer.intensity.span
+        share = noise.std_at((level - low) / span)
+        n = sum(p.n_pixels for p in parts)
+        variance = sum(p.squares for p in parts) / n - (sum(p.total for p in parts) / n) ** 2
+        return Report(
+            noise=noise.scaled(-low / span, 1 / span).spoken(level, span),
+            noise_std=share * span,
+            noise_share=share,
+            structure=sum(p.structure * p.n_pixels for p in parts) / n,
+            residual_sigmas=float(np.sqrt(max(variance, 0.0) * n / sum(p.noise_squares for p in parts))),
+            within=sum(p.n_within for p in parts) / n,
+            factor=self.factor,
+        )
 
     def _background(self, scaled: np.ndarray, level: np.ndarray, answer: Answer) -> np.ndarray:
         """What the task takes away beside noise, (Y, X) on the unit scale."""
@@ -134,11 +149,3 @@ class _Seen:
         total, squares, noise_squares = (float(np.sum(x, dtype=np.float64)) for x in (residual, residual**2, sigma**2))
         n_within = int(np.count_nonzero(np.abs(residual) <= sigma))
         return cls(residual.size, total, squares, noise_squares, n_within, structure_left(residual))
-
-
-def _report(parts: list[_Seen], noise: str) -> Report:
-    n = sum(p.n_pixels for p in parts)
-    variance = sum(p.squares for p in parts) / n - (sum(p.total for p in parts) / n) ** 2
-    structure = sum(p.structure * p.n_pixels for p in parts) / n
-    off = np.sqrt(max(variance, 0.0) * n / sum(p.noise_squares for p in parts))
-    return Report(noise, structure, float(off), sum(p.n_within for p in parts) / n)

@@ -89,7 +89,7 @@ class FewshotDock(QWidget):
         self.setObjectName("fewshot_dock")
         self.setMinimumWidth(330)
         tabs = self._tabs = named(QTabWidget(), "pages", "Pages", "Working, and the versions it has led to.")
-        tabs.addTab(page_of({self.data: 0, self.train: 1, self.trust: 0, self.apply: 0}), "Fine-tune and apply")
+        tabs.addTab(page_of({self.data: 0, self.train: 1, self.trust: 0}, self.apply), "Fine-tune and apply")
         tabs.addTab(page_of({self.guide: 1}), "Where next")
         tabs.addTab(self.versions, "Versions")
         tabs.addTab(page_of({self.judge: 1}), "Judge")
