@@ -182,8 +182,9 @@ class JudgeErrand(Errand):
         from napari_fewshot.compute import jobs
 
         models = [await cluster.keep(model) for model in self._job.models]
-        job = await cluster.send(replace(self._job, models=()))
-        return await self.ask(cluster, jobs.run_judge, job, *models)
+        first = None if self._job.first is None else await cluster.keep(self._job.first)
+        job = await cluster.send(replace(self._job, models=(), first=None))
+        return await self.ask(cluster, jobs.run_judge, job, first, *models)
 
 
 class ApplyErrand(Errand):

@@ -80,7 +80,7 @@ class FewshotDock(QWidget):
         self.trust = TrustForm()
         self._trust_desk = TrustDesk(self._viewer, self._bridge, self.trust, self._read_form)
         self.versions = VersionsPanel(self._bridge.models)
-        self.judge = JudgePanel(self._viewer, self._bridge, self._read_form)
+        self.judge = JudgePanel(self._viewer, self._bridge, self._read_form, self._apply_desk.first)
         self.guide = GuidePanel(self._viewer, self._bridge, self._read_form)
         self._desks = (self._apply_desk, self._trust_desk, self.judge.judging, self.guide.guiding)
         self.status = StatusLine()
