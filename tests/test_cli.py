@@ -299,6 +299,23 @@ def test_a_folder_is_restored_as_strongly_as_asked(files):
     assert told["restoring"]["strength"] == 2
 
 
+def test_what_was_found_in_a_restoration_is_printed_and_stands_in_its_card(files, capsys):
+    stack = np.stack([tifffile.imread(files / "image.tif")] * 2)
+    tifffile.imwrite(files / "stack.tif", stack, photometric="minisblack")
+    command = ["predict", "em-denoise", files / "stack.tif", files / "out.tif", "--uncertainty", "--device", "cpu"]
+    assert run(*command) == 0
+    assert "structure taken away in" in capsys.readouterr().out
+    reports = json.loads((files / "out.tif.json").read_text())["reports"]
+    assert [r["plane"] for r in reports] == [[0], [1]] and reports[0]["noise_std"] > 0
+    uncertainty = tifffile.imread(files / "out.uncertainty.tif")
+    assert uncertainty.shape == stack.shape and uncertainty.dtype == np.float32 and (uncertainty > 0).all()
+
+
+def test_an_uncertainty_is_that_of_a_restoration(files, capsys):
+    command = ["predict", "em-segment", files / "image.tif", files / "out.tif", "--uncertainty", "--device", "cpu"]
+    assert run(*command) == 2 and "leave out --uncertainty" in capsys.readouterr().err
+
+
 def test_where_a_model_goes_is_tried_before_it_is_trained(files, capsys):
     (files / "in-the-way").write_text("a file")
     out = files / "in-the-way" / "model"
@@ -327,6 +344,6 @@ def test_ctrl_c_elsewhere_says_what_became_of_the_files(files, monkeypatch, caps
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("napari_fewshot.api.predict", interrupted)
+    monkeypatch.setattr("napari_fewshot.engine.restoration.restore_plane", interrupted)
     assert run("predict", "em-denoise", files / "image.tif", files / "out.tif", "--device", "cpu") == 130
     assert "finished files are complete" in capsys.readouterr().err and not (files / "out.tif").exists()

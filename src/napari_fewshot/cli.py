@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from cyclopts import App
 
 from napari_fewshot.cli_files import Files, list_pictures, pair_painted, read_labels, read_whole
+from napari_fewshot.cli_predict import Asked, plane_work
 from napari_fewshot.cli_pretrain import pretrain
-from napari_fewshot.cli_speech import describe, say, show, show_note
+from napari_fewshot.cli_speech import describe, say, say_summary
 from napari_fewshot.cli_stop import stoppable
 from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError, StorageError
 from napari_fewshot.core.objects import SPLIT
+from napari_fewshot.core.restoring import Report, Restoring
 
 if TYPE_CHECKING:
     from distributed import Security
-
-    from napari_fewshot.batch.folder import PlaneWork
 
 INTERRUPTED = 130
 MODEL_BYTES = 20_000_000  # that must be free where a model is to be saved, before time is spent on it
@@ -56,6 +55,7 @@ def predict(
     result: Path,
     *,
     strength: float = 1.0,
+    uncertainty: bool = False,
     first: str | None = None,
     objects_of: str | None = None,
     split: float = SPLIT,
@@ -74,6 +74,9 @@ def predict(
         A file ending in .tif or .zarr; for a folder, the folder for the results. Results that exist are kept.
     strength
         Of a restoration, 0.5 to 2: more takes away more noise and more detail.
+    uncertainty
+        Also write how far each pixel of a restoration may be off (one standard deviation, in the units of the image), beside the
+        result: out.uncertainty.tif for out.tif.
     first
         Name or folder of a denoising model that restores each plane before a segmentation sees it.
     objects_of
@@ -89,15 +92,19 @@ def predict(
     from napari_fewshot.batch.folder import apply_to_file, apply_to_folder, plan_folder
     from napari_fewshot.batch.formats import format_of, open_picture
 
+    asked = Asked(model, Restoring(strength, uncertainty), first, objects_of, split, device)
+    reports: list[tuple[str, Report]] = []
     if not source.is_dir() or format_of(source) is not None:
         with open_picture(source):  # names a wrong file before the model is loaded
             pass
-        apply_to_file(source, result, _plane_work(model, strength, first, objects_of, split, device))
+        apply_to_file(source, result, plane_work(asked, lambda *named: reports.append(named)))
         say(result)
+        say_summary(reports)
         return
     steps = plan_folder(source, result, suffix)
-    report = apply_to_folder(steps, _plane_work(model, strength, first, objects_of, split, device))
+    report = apply_to_folder(steps, plane_work(asked, lambda *named: reports.append(named)))
     print(f"{len(report.written)} written, {len(report.skipped)} there already, {len(report.failed)} left out")
+    say_summary(reports)
     if report.failed:
         raise PictureError("; ".join(f"{path.name}: {why}" for path, why in report.failed))
 
@@ -275,29 +282,6 @@ def demo(*, out: Path = Path("fewshot-demo"), headless: bool = False, seed: int 
         demonstration.run_headless(out, seed)
     else:
         demonstration.open_viewer()
-
-
-def _plane_work(
-    model: str, strength: float, first: str | None, objects_of: str | None, split: float, device: str
-) -> PlaneWork:
-    from napari_fewshot import api, api_arguments
-    from napari_fewshot.batch.folder import PlaneWork
-    from napari_fewshot.batch.sidecar import parameters_of
-    from napari_fewshot.core.restoring import Restoring
-    from napari_fewshot.engine.objects import separate
-
-    generator, before = api.load(model, device), api.load(first, device) if first else None
-    objects = api_arguments.objects_of(generator.card, objects_of, split) if objects_of else None
-    if before is not None:
-        api_arguments.check_first(before.card)
-    told = parameters_of(Restoring(strength), before.card if before else None, objects)
-
-    def answer(plane: np.ndarray) -> np.ndarray:
-        values = np.asarray(api.predict(generator, plane, strength=strength, first=before, on_event=show_note))
-        return values if objects is None else separate(values, objects)
-
-    parameters = {"device": generator.device, **told}
-    return PlaneWork(answer, generator.card, on_event=show, parameters=parameters, are_objects=objects is not None)
 
 
 def _tls(ca: Path, cert: Path, key: Path) -> Security:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from napari_fewshot.compute.events import Event, Note, Progress
 from napari_fewshot.core.card import ModelCard
+from napari_fewshot.core.restoring import Report, summary
 
 
 def say(text: object) -> None:
@@ -30,6 +32,12 @@ def show_note(event: Event) -> None:
     """Only what is said, not how far it is."""
     if isinstance(event, Note):
         show(event)
+
+
+def say_summary(reports: Sequence[tuple[str, Report]]) -> None:
+    """What was found in the planes that were restored, if any were."""
+    if reports:
+        say(summary(reports))
 
 
 def describe(card: ModelCard) -> None:

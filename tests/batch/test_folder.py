@@ -12,18 +12,22 @@ import pytest
 import tifffile
 from scipy import ndimage
 
+from napari_fewshot.batch.answers import Answer
 from napari_fewshot.batch.folder import PlaneWork, Stop, apply_to_file, apply_to_folder, plan_folder
 from napari_fewshot.batch.formats import open_picture
 from napari_fewshot.batch.formats.format import Layout
 from napari_fewshot.batch.formats.ome_zarr import write_zarr
 from napari_fewshot.batch.formats.tiff import write_tiff
+from napari_fewshot.batch.results import AlreadyThere
 from napari_fewshot.compute.events import Note, Progress
 from napari_fewshot.core.errors import PictureError, StorageError
+from napari_fewshot.core.restoring import Report
 
 SECOND_RUN = """
 import sys
 from pathlib import Path
 import numpy as np
+from napari_fewshot.batch.answers import Answer
 from napari_fewshot.batch.folder import PlaneWork, apply_to_folder, plan_folder
 from napari_fewshot.core.card import ModelCard
 card = ModelCard("other", "super_resolve", {"name": "residual-unet"}, factor=2)
@@ -354,3 +358,44 @@ def test_objects_of_unknown_size_are_measured_in_pixels(folder, tmp_path, double
     apply_to_file(folder / "a.tif", tmp_path / "out.tif", work)
     columns = (tmp_path / "out.tif.csv").read_text("utf-8-sig").splitlines()[0]
     assert columns.startswith("index,area,centroid-0") and "(" not in columns
+
+
+def told(plane):
+    """Twice as fine, with an uncertainty that names its plane, and a report."""
+    report = Report("noise", 1.0, 0.1, structure=float(plane.mean()) / 100, residual_sigmas=0.9, within=0.99, factor=2)
+    return Answer(doubled(plane), report, np.full_like(doubled(plane), plane.mean(), np.float32))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_an_uncertainty_goes_into_a_file_of_its_own_plane_by_plane(tmp_path, work, suffix):
+    planes = np.stack([np.full((40, 50), v, np.float32) for v in (np.nan, 1, 2, np.nan, 3)])
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="minisblack")
+    reports = []
+    telling = replace(work, predict=told, on_report=lambda *named: reports.append(named))
+    result = apply_to_file(tmp_path / "a.tif", tmp_path / "out" / f"r{suffix}", telling)
+    with open_picture(result) as answer, open_picture(result.with_name(f"r.uncertainty{suffix}")) as unsure:
+        for n in range(5):
+            np.testing.assert_array_equal(unsure.picture.take_plane((n,)), answer.picture.take_plane((n,)))
+        assert unsure.picture.shape == (5, 80, 100) and unsure.steps == answer.steps
+    card = json.loads(result.with_name(f"{result.name}.json").read_text())
+    assert [r["plane"] for r in card["reports"]] == [[1], [2], [4]] and card["reports"][2]["structure"] == 0.03
+    assert [name for name, _ in reports] == [f"plane ({n},) of 'a.tif'" for n in (1, 2, 4)]
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_an_uncertainty_that_is_there_is_never_overwritten(folder, tmp_path, work):
+    (tmp_path / "r.uncertainty.tif").write_text("mine")
+    with pytest.raises(AlreadyThere, match=r"r\.uncertainty\.tif exists already"):
+        apply_to_file(folder / "b.tif", tmp_path / "r.tif", replace(work, predict=told))
+    assert (tmp_path / "r.uncertainty.tif").read_text() == "mine" and not (tmp_path / "r.tif").exists()
+
+
+def test_a_result_without_its_card_leaves_no_uncertainty(folder, tmp_path, work, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.write_text", no_room)
+    with pytest.raises(StorageError):
+        apply_to_file(folder / "b.tif", tmp_path / "out" / "r.tif", replace(work, predict=told))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def no_room(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -33,7 +33,7 @@ def compute(model_file, *answers, early=False):
 @pytest.mark.parametrize("early", [True, False])
 def test_a_plane_comes_back_whenever_its_answer_comes(model_file, early):
     sender, jobs = compute(model_file, lambda i: PlaneDone(i, (), PLANE + 1), lambda i: Finished(i), early=early)
-    np.testing.assert_array_equal(sender(PLANE), PLANE + 1)
+    np.testing.assert_array_equal(sender(PLANE).values, PLANE + 1)
     np.testing.assert_array_equal(jobs[0].picture.take_plane(()), PLANE)
 
 
@@ -59,4 +59,4 @@ def test_events_of_other_jobs_do_not_count(model_file):
         lambda i: PlaneDone(i, (), PLANE),
         lambda i: Finished(i),
     )
-    np.testing.assert_array_equal(sender(PLANE), PLANE)
+    np.testing.assert_array_equal(sender(PLANE).values, PLANE)

@@ -65,3 +65,13 @@ def test_one_stroke_a_class_can_be_judged_and_none_cannot(segmenter: Generator, 
     assert verdict.view is None and (verdict.held_out is None or verdict.held_out.classes == (1, 2))
     with pytest.raises(StrokesError, match="nothing is painted"):
         judge([segmenter], Painting(()))
+
+
+def test_what_denoising_first_gains_is_told_on_the_same_strokes(
+    segmenter: Generator, denoiser: Generator, disc: Sample
+) -> None:
+    noisy = (disc[0] + np.random.default_rng(0).normal(0, 200, disc[0].shape)).astype(np.float32)
+    (plain,), (both,) = (judge([segmenter], painting((noisy, disc[1])), first=first) for first in (None, denoiser))
+    assert plain.denoised is None and both.denoised is not None and both.held_out is not None
+    np.testing.assert_array_equal(both.held_out.truth, both.denoised.truth)
+    assert both.denoised.confusion.mean_iou > both.held_out.confusion.mean_iou

@@ -157,3 +157,13 @@ def test_the_current_model_is_judged_and_a_class_never_to_be_missed_becomes_a_ve
     wait(lambda: "blobs em-segment-3" in viewer.layers and not painted._bridge.is_busy)
     found = viewer.layers["blobs em-segment-3"].data == 2
     assert np.mean(found[blobs[1] == 2]) > 0.85
+
+
+def test_with_denoise_first_it_is_told_what_that_gains(painted, clicks, wait):
+    painted.apply.denoise_first.setChecked(True)
+    clicks("judge")
+    wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)
+    assert "denoised first)" in painted.status.text()
+    shown = cells(painted.judge.page.scores)
+    assert list(shown)[-3:] == ["mean", "denoised first", "all strokes"]
+    assert float(shown["denoised first"]["em-segment"]) > 0.5

@@ -3,6 +3,7 @@
 import copy
 import gc
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from napari.layers import Image, Labels, Layer
 from napari_fewshot.compute.events import PlaneDone
 from napari_fewshot.core.card import ClassLabel, ModelCard
 from napari_fewshot.core.picture import Picture
+from napari_fewshot.core.restoring import Report
 from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.results import (
     METADATA,
@@ -226,3 +228,33 @@ def test_a_map_with_pixels_that_nobody_knows_is_shown_with_the_contrast_of_the_o
     residual[:, 10:] = np.linspace(-5, 5, 50, dtype=np.float32) if is_known else np.nan
     limits = landed_map(planes, 1, residual=residual).contrast_limits
     np.testing.assert_allclose(limits, (-5, 5) if is_known else (0, 1), atol=0.01)
+
+
+@pytest.mark.parametrize("limit_bytes", [None, 1000])
+def test_a_plane_that_nobody_restored_is_unknown_where_numbers_can_be(limit_bytes):
+    for dtype, empty in ((np.float32, np.nan), (np.uint8, 0)):
+        stack = ResultStack((2, 64, 64), dtype, limit_bytes)
+        stack.write((1,), np.full((64, 64), 7, dtype))
+        np.testing.assert_array_equal(stack.array[0], np.full((64, 64), empty, dtype))
+        np.testing.assert_array_equal(stack.array[1], np.full((64, 64), 7, dtype))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_map_in_tiny_units_is_seen():
+    planes = np.zeros((2, 40, 50), np.float32)
+    residual = np.random.default_rng(0).normal(0, 1e-9, planes.shape).astype(np.float32)
+    low, high = landed_map(planes, 0, residual=residual).contrast_limits
+    assert -4e-9 < low < -2e-9 and 2e-9 < high < 4e-9
+
+
+def test_every_layer_of_a_restoration_tells_what_was_found_in_its_planes():
+    viewer = ViewerModel()
+    source = viewer.add_image(np.zeros((2, 40, 50), np.float32))
+    landing = Landing(Target.of_layer(source, viewer, False), CARD, provenance(CARD, "", {}))
+    plane = np.zeros((40, 50), np.float32)
+    for n in range(2):
+        report = Report("white noise", 1.5, 0.1, 0.01 * n, 0.9, 0.7)
+        landing.land(PlaneDone("", (n,), plane, maps={"residual": plane}, report=report), viewer, None)
+    for key in ("answer", "residual"):
+        told = json.loads(json.dumps(landing.layers[key].metadata[METADATA]))["reports"]
+        assert [(r["plane"], r["structure"], r["noise_std"]) for r in told] == [([0], 0.0, 1.5), ([1], 0.01, 1.5)]

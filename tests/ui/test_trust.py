@@ -108,3 +108,42 @@ def test_one_target_serves_all_frames_of_a_series(dock, viewer, blobs, clicks, w
     clicks("fine_tune")
     wait(lambda: dock.data.model_name != "em-denoise" and not dock._bridge.is_busy)
     assert dock._bridge.models.card(dock.data.model_name).steps > 0
+
+
+def test_alternatives_go_with_their_task(dock, viewer, restoring, clicks, wait):
+    clicks("show_alternatives")
+    wait(lambda: layer_named(viewer, "alternatives em-denoise") is not None and not dock._bridge.is_busy)
+    dock.data.task.setCurrentIndex(dock.data.task.findData("super_resolve"))
+    assert layer_named(viewer, "alternatives em-denoise") is None and "no alternatives any more" in dock.status.text()
+
+
+def test_alternatives_of_another_slice_than_the_one_on_display_say_so(dock, viewer, restoring, blobs, clicks, wait):
+    dock.data.image_layer.layer = viewer.add_image(np.stack([blobs[0]] * 3), name="stack")
+    viewer.dims.set_point(0, 0)
+    clicks("show_alternatives")
+    viewer.dims.set_point(0, 2)
+    wait(lambda: layer_named(viewer, "alternatives em-denoise") is not None and not dock._bridge.is_busy)
+    assert "8 alternatives of plane (0,) of 'stack': go back there" in dock.status.text()
+
+
+def test_there_are_no_alternatives_to_an_image_that_was_removed(dock, viewer, restoring, clicks, wait):
+    clicks("show_alternatives")
+    viewer.layers.remove(restoring)
+    wait(lambda: not dock._bridge.is_busy)
+    assert layer_named(viewer, "alternatives em-denoise") is None and "was removed" in dock.status.text()
+
+
+def test_the_history_of_a_result_tells_its_uncertainty_and_of_a_stack_all_planes(
+    dock, viewer, restoring, blobs, clicks, wait
+):
+    planes = np.stack([np.full(blobs[0].shape, np.nan), blobs[0], blobs[0]]).astype(np.float32)
+    dock.data.image_layer.layer = viewer.add_image(planes, name="stack")
+    dock.findChild(QCheckBox, "confidence").setChecked(True)
+    clicks("apply")
+    wait(lambda: "planes" in dock.status.text() and not dock._bridge.is_busy)
+    result = layer_named(viewer, "stack em-denoise")
+    about = result.metadata["napari_fewshot"]
+    assert about["parameters"]["restoring"]["uncertainty"] is True
+    assert [r["plane"] for r in about["reports"]] == [[1], [2]]
+    assert np.isnan(result.data[0]).all() and np.isfinite(result.data[1:]).all()
+    assert "in the median the noise is" in dock.status.text()

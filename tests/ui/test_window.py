@@ -20,10 +20,12 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QMenu,
     QProgressBar,
+    QScrollArea,
     QShortcut,
     QSlider,
 )
 
+from napari_fewshot.core.restoring import Report
 from napari_fewshot.ui import bridge
 from napari_fewshot.ui.docks import window as docks_window
 from napari_fewshot.ui.docks.remote import RemoteDialog
@@ -125,7 +127,7 @@ def test_nothing_is_cut_off_at_1280_by_720(dock, viewer, qtbot, task, blobs):
     window.resize(1280, 720)
     qtbot.wait(100)
     assert (window.width(), window.height()) == (1280, 720)
-    scroll = dock._tabs.widget(0)
+    scroll = dock._tabs.widget(0).findChild(QScrollArea)
     assert scroll.verticalScrollBar().maximum() == 0
     for control in dock.findChildren(QAbstractButton):
         if control.isVisible() and control.objectName():
@@ -149,6 +151,31 @@ def test_a_long_sentence_is_cut_in_the_status_line_and_whole_in_its_tooltip(qtbo
     assert len(QLabel.text(line)) > 800 and line.heightForWidth(3000) <= room
     line.show_sentence("ready", False)
     assert QLabel.text(line) == "Ready"
+
+
+def test_what_was_found_in_a_restoration_has_room_in_the_status_line_up_to_the_strength_of_the_noise(qtbot):
+    noise = "shot and read-out noise of 45.3 grey levels (18% of the contrast)"
+    report = Report(f"{noise}, correlated along", 45.3, 0.18, 0.05, 0.89, 0.99, factor=2)
+    line = StatusLine()
+    line.setStyleSheet("QLabel { border: 1px solid black; }")  # as napari's, a style with a frame
+    qtbot.addWidget(line)
+    line.resize(370, 90)
+    line.show_sentence(f"applied em-superres-x2-2; {report.spoken()}", False)
+    line.show()
+    assert noise in QLabel.text(line) and line.height() <= MOST_LINES * line.fontMetrics().lineSpacing() + 40
+    assert line.heightForWidth(370) <= MOST_LINES * line.fontMetrics().lineSpacing() + 10
+
+
+@pytest.mark.parametrize("task", ["segment", "denoise"])
+def test_apply_and_its_choices_stay_in_view_in_a_low_window_under_a_long_status(dock, viewer, qtbot, task, blobs):
+    viewer.add_image(blobs[0], name="blobs")
+    dock.data.task.setCurrentIndex(dock.data.task.findData(task))
+    window = docks_window.window_of(dock)
+    window.resize(1090, 600)
+    dock.say("a long sentence " * 40)
+    qtbot.wait(100)
+    for control in (dock.apply.apply, dock.apply.confidence, dock.apply.scope):
+        assert control.visibleRegion().boundingRect() == control.rect(), control.objectName()
 
 
 def test_both_themes_colour_the_plot(dock, viewer):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_fewshot.batch.answers import Answer, Beside, without_gaps
 from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
 from napari_fewshot.batch.formats.format import Layout, Opened
 from napari_fewshot.batch.results import (
@@ -27,15 +28,16 @@ from napari_fewshot.batch.results import (
     put_in_place,
     remove,
 )
-from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise
+from napari_fewshot.batch.sidecar import Provenance, is_made_otherwise, uncertainty_of
 from napari_fewshot.compute.events import Event, Note, Progress
+from napari_fewshot.core import restoring
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ComputeError, ModelError, PictureError, StorageError
 from napari_fewshot.core.joiner import Joiner
 from napari_fewshot.core.measures import Grid
 
 logger = logging.getLogger(__name__)
-PredictPlane = Callable[[np.ndarray], np.ndarray]
+PredictPlane = Callable[[np.ndarray], np.ndarray | Answer]
 
 
 class Belongs(Exception):
@@ -65,7 +67,7 @@ class PlaneWork:
     Parameters
     ----------
     predict : callable
-        (Y, X) -> (Y * factor, X * factor).
+        (Y, X) -> (Y * factor, X * factor), or an `Answer` with more; an uncertainty goes into a second file.
     card : ModelCard
         Of the model behind ``predict``; its factor scales the pixel size.
     stopped : callable
@@ -74,6 +76,8 @@ class PlaneWork:
         Gets `Progress` (in files) and `Note`.
     parameters : dict
         Goes into the sidecar.
+    on_report : callable
+        Gets the name of a plane and the `Report` of its restoration.
     are_objects : bool
         ``predict`` answers outlines 1 .. n of each plane alone: they are joined along Z, and a table of what they measure
         goes beside the result.
@@ -85,6 +89,7 @@ class PlaneWork:
     on_event: Callable[[Event], None] = lambda event: None
     parameters: dict[str, Any] = field(default_factory=dict)
     are_objects: bool = False
+    on_report: Callable[[str, restoring.Report], None] = lambda plane, report: None
 
 
 @dataclass(frozen=True)
@@ -193,24 +198,40 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
         if opened.remark:
             work.on_event(Note("", f"{source.name}: {opened.remark}"))
         joiner = Joiner(opened.picture) if work.are_objects else None
-        planes = _without_gaps(_predicted(source, opened, work, joiner), source)
-        first = next(planes, None)
-        if first is None:
-            raise PictureError(f"{source} has no plane (one of its axes is empty): choose another file")
+        beside = Beside(result.parent)
+        planes = without_gaps(_predicted(source, opened, work, joiner, beside), source)
+        unsure = None
         try:
+            first = next(planes, None)
+            if first is None:
+                raise PictureError(f"{source} has no plane (one of its axes is empty): choose another file")
+            layout = _layout(opened, first, work.card.factor)
+            if beside.uncertainty:
+                check_result(uncertainty_of(result))
+                unsure = part_of(uncertainty_of(result))
             result.parent.mkdir(parents=True, exist_ok=True)
-            write(part, chain([first], planes), _layout(opened, first, work.card.factor))
+            write(part, chain([first], planes), layout)
+            if unsure is not None:
+                planes = without_gaps(beside.uncertainty.planes(), source)
+                write(unsure, planes, replace(layout, dtype=np.dtype(np.float32)))
             if result.exists():
                 raise AlreadyThere(result)
             table = None
             if joiner is not None:
                 table = joiner.measures.table(_grid(opened, joiner.measures.is_stack))
-            made = Provenance.now(source, work.card, time.monotonic() - started, work.parameters)
-            put_in_place(part, result, made, table)
+            seconds = time.monotonic() - started
+            made = Provenance.now(source, work.card, seconds, work.parameters, beside.numbers)
+            put_in_place(part, result, made, table, unsure)
         except OSError as error:
             raise cannot_write(result, error) from error
         finally:
-            remove(part)
+            beside.uncertainty.close()
+            for one in (part, unsure):
+                if one is not None:
+                    remove(one)
+        picture = replace(opened.picture, name=source.name)
+        for index, report in beside.reports:
+            work.on_report(picture.name_of(index), report)
     return result
 
 
@@ -243,7 +264,9 @@ def _left_out(step: Step, work: PlaneWork, report: Report, why: str) -> Report:
     return replace(report, failed=(*report.failed, (step.source, why)))
 
 
-def _predicted(source: Path, opened: Opened, work: PlaneWork, joiner: Joiner | None) -> Iterator[np.ndarray | None]:
+def _predicted(
+    source: Path, opened: Opened, work: PlaneWork, joiner: Joiner | None, beside: Beside
+) -> Iterator[np.ndarray | None]:
     """Answers for all planes; None for one without a finite pixel, as at the rim of an aligned stack."""
     for index in opened.picture.plane_indices():
         if work.stopped():
@@ -254,28 +277,10 @@ def _predicted(source: Path, opened: Opened, work: PlaneWork, joiner: Joiner | N
             raise unreadable(source, error) from error
         if plane.dtype.kind == "f" and not np.isfinite(plane).any():
             work.on_event(Note("", f"plane {index} of {source.name} has no finite pixel: it stays empty"))
-            yield None
+            yield beside.take(index, None)
         else:
-            values = work.predict(plane)
-            yield values if joiner is None else joiner.join(index, values, plane)
-
-
-def _without_gaps(planes: Iterator[np.ndarray | None], source: Path) -> Iterator[np.ndarray]:
-    """Planes like the others, of NaN or 0, where there is None."""
-    n_before, empty = 0, None
-    for values in planes:
-        if values is None:
-            if empty is None:
-                n_before += 1
-            else:
-                yield empty
-            continue
-        if empty is None:
-            empty = np.full_like(values, np.nan if values.dtype.kind == "f" else 0)
-            yield from [empty] * n_before
-        yield values
-    if n_before and empty is None:
-        raise PictureError(f"{source} has no finite pixel: check how it was exported")
+            values = beside.take(index, work.predict(plane))
+            yield values if joiner is None or values is None else joiner.join(index, values, plane)
 
 
 def _layout(opened: Opened, first: np.ndarray, factor: int) -> Layout:

@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from napari_fewshot.batch.sidecar import Provenance, sidecar_of, table_of, write_table
+from napari_fewshot.batch.sidecar import Provenance, sidecar_of, table_of, uncertainty_of, write_table
 from napari_fewshot.core.errors import StorageError
 from napari_fewshot.core.measures import Columns
 
@@ -53,9 +53,11 @@ def part_of(result: Path) -> Path:
     return result.with_name(f".{name}.{os.getpid()}.part{result.suffix}")
 
 
-def put_in_place(part: Path, result: Path, made: Provenance, table: Columns | None) -> None:
-    """Give a result its table, its card and its name: all of them, or none."""
+def put_in_place(part: Path, result: Path, made: Provenance, table: Columns | None, unsure: Path | None = None) -> None:
+    """Give a result its table, its card, its uncertainty (made as ``unsure``) and its name: all of them, or none."""
     try:
+        if unsure is not None:
+            unsure.rename(uncertainty_of(result))
         if table is not None:
             write_table(result, table)
         made.write_beside(result)
@@ -64,6 +66,8 @@ def put_in_place(part: Path, result: Path, made: Provenance, table: Columns | No
         if not os.path.exists(result):
             remove(table_of(result))
             remove(sidecar_of(result))
+            if unsure is not None and not unsure.exists():
+                remove(uncertainty_of(result))
         raise
 
 

@@ -20,7 +20,7 @@ PACKAGES = ("napari-fewshot", "torch", "numpy")
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a result comes from: its source, the model, the parameters, and what they ran with."""
+    """Where a result comes from: its source, the model, the parameters, what they ran with, and what was found in each plane."""
 
     source: str
     model: dict[str, Any]
@@ -28,13 +28,16 @@ class Provenance:
     seconds: float = 0.0
     created: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    reports: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def now(cls, source: Path, card: ModelCard, seconds: float, parameters: dict[str, Any]) -> Provenance:
+    def now(
+        cls, source: Path, card: ModelCard, seconds: float, parameters: dict[str, Any], reports: list[dict[str, Any]]
+    ) -> Provenance:
         model = {k: getattr(card, k) for k in ("name", "id", "sha256", "task", "factor", "parent", "seed")}
         model["classes"] = [c.name for c in card.classes]
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(str(source), model, parameters, round(seconds, 3), created, installed_versions())
+        return cls(str(source), model, parameters, round(seconds, 3), created, installed_versions(), reports)
 
     def write_beside(self, result: Path) -> Path:
         """Write ``<result>.json``."""
@@ -80,6 +83,10 @@ def sidecar_of(result: Path) -> Path:
 
 def table_of(result: Path) -> Path:
     return result.with_name(result.name + ".csv")
+
+
+def uncertainty_of(result: Path) -> Path:
+    return result.with_name(f"{result.stem}.uncertainty{result.suffix}")
 
 
 def installed_versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from napari_fewshot.batch.answers import Answer
 from napari_fewshot.compute.events import Event, Failed, Finished, Lost, PlaneDone, Stopped
 from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.core.job import Apply, Job
@@ -17,7 +18,7 @@ from napari_fewshot.core.shelf import ModelFile
 
 
 class PlaneSender:
-    """A callable (Y, X) -> result for `folder.PlaneWork`, to be used on a thread that may wait.
+    """A callable (Y, X) -> `Answer` for `folder.PlaneWork`, to be used on a thread that may wait.
 
     Guards that an answer finds its question, also when it comes before ``submit`` has returned.
 
@@ -46,19 +47,19 @@ class PlaneSender:
         self._submit = submit
         self._model, self._restoring, self._first, self._objects = model, restoring, first, objects
         self._changed = threading.Condition()
-        self._planes: dict[str, np.ndarray] = {}
+        self._planes: dict[str, Answer] = {}
         self._ends: dict[str, Event] = {}
 
     def on_event(self, event: Event) -> None:
         """To be called with every event of the compute, on any thread."""
         with self._changed:
             if isinstance(event, PlaneDone):
-                self._planes[event.job_id] = event.values
+                self._planes[event.job_id] = Answer(event.values, event.report)
             elif isinstance(event, Finished | Stopped | Failed | Lost):
                 self._ends[event.job_id] = event
             self._changed.notify_all()
 
-    def __call__(self, plane: np.ndarray) -> np.ndarray:
+    def __call__(self, plane: np.ndarray) -> Answer:
         """Predict one plane.
 
         Raises
@@ -72,9 +73,9 @@ class PlaneSender:
         job_id = self._submit(job)
         with self._changed:
             self._changed.wait_for(lambda: job_id in self._ends)
-            end, values = self._ends[job_id], self._planes.pop(job_id, None)
+            end, answer = self._ends[job_id], self._planes.pop(job_id, None)
             self._ends.clear()
             self._planes.clear()
-        if isinstance(end, Finished) and values is not None:
-            return values
+        if isinstance(end, Finished) and answer is not None:
+            return answer
         raise ComputeError(getattr(end, "message", "the job was stopped before it was done"))

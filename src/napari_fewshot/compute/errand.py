@@ -182,8 +182,9 @@ class JudgeErrand(Errand):
         from napari_fewshot.compute import jobs
 
         models = [await cluster.keep(model) for model in self._job.models]
-        job = await cluster.send(replace(self._job, models=()))
-        return await self.ask(cluster, jobs.run_judge, job, *models)
+        first = None if self._job.first is None else await cluster.keep(self._job.first)
+        job = await cluster.send(replace(self._job, models=(), first=None))
+        return await self.ask(cluster, jobs.run_judge, job, first, *models)
 
 
 class ApplyErrand(Errand):
@@ -244,7 +245,7 @@ class ApplyErrand(Errand):
         if self._joined is not None:
             event = await self._joined.take(index, event, plane)
         if isinstance(event, PlaneLeftOut):
-            event = replace(event, message=f"{spoken(self._job.picture, index)} is left out: {event.message}")
+            event = replace(event, message=f"{self._job.picture.name_of(index)} is left out: {event.message}")
             self._left_out.append(event)
             self.tell(event)
         elif isinstance(event, PlaneDone):
@@ -269,13 +270,8 @@ def reading(picture: Picture, index: PlaneIndex, read: Callable[[], T]) -> T:
         raise
     except Exception as error:
         raise PictureError(
-            f"{spoken(picture, index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
+            f"{picture.name_of(index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
         ) from error
-
-
-def spoken(picture: Picture, index: PlaneIndex) -> str:
-    """A plane as it is called in a sentence."""
-    return f"plane {index} of '{picture.name}'" if index else f"'{picture.name}'"
 
 
 def errand_for(job: Job, order: Order, tell: Callable[[Event], None]) -> Errand:

@@ -245,14 +245,17 @@ def run_apply(order: Order, wish: Wish, plane: np.ndarray, model: ModelFile, fir
     return ending(order, work)
 
 
-def run_judge(order: Order, job: Judge, *models: ModelFile) -> Event:
-    """Judge ``models``, which travel apart from their job; returns how it ended, with a verdict on each."""
+def run_judge(order: Order, job: Judge, first: ModelFile | None, *models: ModelFile) -> Event:
+    """Judge ``models``, which like ``first`` travel apart from their job; returns how it ended, with a verdict on each."""
 
     def work(bench: Bench, line: Line) -> Event:
         from napari_fewshot.engine.judge import judge
 
         generators = [bench.generator(model, order.device) for model in models]
-        verdicts = judge(generators, job.painting, view=job.view, seed=job.seed, listener=line, cache=bench.features)
+        before = None if first is None else bench.generator(first, order.device)
+        verdicts = judge(
+            generators, job.painting, view=job.view, seed=job.seed, listener=line, cache=bench.features, first=before
+        )
         return Finished(order.job_id, details={"verdicts": verdicts})
 
     return ending(order, work)

@@ -120,6 +120,7 @@ class Apply:
 class Judge:
     """Ask models for the same painted pixels, none of which they learned from, and for the visible region.
 
+    With ``first`` they are also asked for the painted pixels of images that it restored.
     Ends with ``Finished`` whose details hold one `core.judge.Verdict` a model under ``verdicts``.
     """
 
@@ -127,6 +128,7 @@ class Judge:
     painting: Painting
     view: View | None = None
     seed: int = 0
+    first: ModelFile | None = None
 
 
 @dataclass(frozen=True, eq=False)

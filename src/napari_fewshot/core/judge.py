@@ -118,12 +118,15 @@ class Verdict:
         The model as it is on all strokes, those it learned from included; None when it has not seen any strokes.
     view : ndarray or None
         (Y, X) class numbers of the visible region.
+    denoised : HeldOut or None
+        As ``held_out``, fitted and asked on images that were restored first; None where that was not asked for.
     """
 
     name: str
     held_out: HeldOut | None
     as_saved: Confusion | None
     view: np.ndarray | None
+    denoised: HeldOut | None = None
 
 
 def differing(first: np.ndarray, second: np.ndarray) -> np.ndarray:

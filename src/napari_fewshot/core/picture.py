@@ -100,6 +100,10 @@ class Picture:
         """Where plane ``index`` stands in an array of shape ``self.shape``."""
         return tuple(0 if self._is_fixed(a) else i for a, i in zip(self.leading, index, strict=True))
 
+    def name_of(self, index: PlaneIndex) -> str:
+        """A plane as it is called in a sentence."""
+        return f"plane {index} of '{self.name}'" if index else f"'{self.name}'"
+
     def take_plane(self, index: PlaneIndex, box: tuple[slice, slice] | None = None) -> np.ndarray:
         """Read one plane, or a box of it.
 

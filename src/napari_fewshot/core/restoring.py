@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from napari_fewshot.core.errors import FewshotError
 
 STRENGTHS = (0.5, 2.0)  # beyond, noise comes back as noise, or structure goes
 STRUCTURE = 0.015  # autocorrelation of a residual above which structure is in it (noise alone measured: up to 0.008)
+CURE = "try less strength"
+WITHIN = "pixel areas within one standard deviation of the input"
 
 
 @dataclass(frozen=True)
@@ -51,27 +55,56 @@ class Report:
     ----------
     noise : str
         The noise of the input, in words.
+    noise_std : float
+        Its standard deviation at the mean grey level, in the units of the image.
+    noise_share : float
+        The same as a share of the contrast of the plane.
     structure : float
         Structure in what was taken away, about 0 to 1; see `engine.residual.structure_left`.
     residual_sigmas : float
         Standard deviation of what was taken away (without background), in standard deviations of the noise.
     within : float
         Share of input pixels that the answer explains to within one standard deviation of their noise.
+    factor : int
+        How much finer the answer is.
     """
 
     noise: str
+    noise_std: float
+    noise_share: float
     structure: float
     residual_sigmas: float
     within: float
+    factor: int = 1
+
+    @property
+    def has_structure(self) -> bool:
+        """Whether more than noise was taken away."""
+        return self.structure >= STRUCTURE
 
     def spoken(self) -> str:
-        """Two clauses for the status line."""
-        clean = (
-            "no structure in it"
-            if self.structure < STRUCTURE
-            else f"structure in it ({self.structure:.0%}): try less strength"
-        )
-        return f"{self.noise}; taken away: {self.residual_sigmas:.2f} of the noise, {clean}"
+        """Clauses for the status line, what matters first."""
+        away = f"taken away: {self.residual_sigmas:.2f} of the noise, no structure"
+        if self.has_structure:
+            away = f"structure ({self.structure:.0%}) taken away with {self.residual_sigmas:.2f} of the noise: {CURE}"
+        finer = [f"{self.within:.0%} of its {WITHIN}"] if self.factor > 1 else []
+        return "; ".join([away, *finer, self.noise])
+
+
+def summary(reports: Sequence[tuple[str, Report]]) -> str:
+    """What matters of all planes, each with its name: one alone is told of as such, of many the worst and the median."""
+    if len(reports) == 1:
+        return reports[0][1].spoken()
+    told = [report for _, report in reports]
+    worst, most = max(reports, key=lambda named: named[1].structure)
+    n_with = sum(report.has_structure for report in told)
+    away = f"no structure taken away in {len(told)} planes"
+    if n_with:
+        away = f"structure taken away in {n_with} of {len(told)} planes, most ({most.structure:.0%}) in {worst}: {CURE}"
+    finer = [f"at least {min(r.within for r in told):.0%} of {WITHIN}"] if most.factor > 1 else []
+    share, sigmas = (median(values) for values in ([r.noise_share for r in told], [r.residual_sigmas for r in told]))
+    noise = f"in the median the noise is {share:.0%} of the contrast, {sigmas:.2f} of it taken away"
+    return "; ".join([away, *finer, noise])
 
 
 @dataclass(frozen=True, eq=False)

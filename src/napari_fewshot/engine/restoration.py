@@ -100,7 +100,7 @@ class _Canvas:
 
     def finished(self) -> Restored:
         """The restored plane, with the mean of its input, and what is left of it."""
-        plane, intensity, maps = self.restorer.plane, self.restorer.intensity, self.maps
+        plane, maps = self.restorer.plane, self.maps
         keep_mean(self.values, plane)
         if self.wishes.background:
             maps["residual"] = np.empty(plane.shape, np.float32)
@@ -110,9 +110,24 @@ class _Canvas:
                 maps["residual"][rows] = plane[rows] - level.astype(np.float64)
                 if "background" in maps:
                     maps["residual"][rows] -= maps["background"][rows]
-        noise, mean = self.restorer.noise, (mean_of(plane) - intensity.low) / intensity.span
-        spoken, by_chance = noise.spoken(mean, 1.0, intensity.span), structure_by_chance(noise, mean)
-        return Restored(self.values, _report(self._seen, spoken, by_chance), maps)
+        return Restored(self.values, self._report(), maps)
+
+    def _report(self) -> Report:
+        parts, noise, span = self._seen, self.restorer.noise, self.restorer.intensity.span
+        mean = (mean_of(self.restorer.plane) - self.restorer.intensity.low) / span
+        share, by_chance = noise.std_at(mean), structure_by_chance(noise, mean)
+        n = sum(p.n_pixels for p in parts)
+        variance = sum(p.squares for p in parts) / n - (sum(p.total for p in parts) / n) ** 2
+        structure = sum(p.structure**2 * p.n_pixels for p in parts) / n
+        return Report(
+            noise=noise.spoken(mean, 1.0, span),
+            noise_std=share * span,
+            noise_share=share,
+            structure=float(np.sqrt(max(structure - by_chance**2, 0.0))),
+            residual_sigmas=float(np.sqrt(max(variance, 0.0) * n / sum(p.noise_squares for p in parts))),
+            within=sum(p.n_within for p in parts) / n,
+            factor=self.factor,
+        )
 
     def _background(self, scaled: np.ndarray, level: np.ndarray, answer: Answer) -> np.ndarray:
         """What the task takes away beside noise, (Y, X) on the unit scale."""
@@ -142,11 +157,3 @@ class _Seen:
         total, squares, noise_squares = (float(np.sum(x, dtype=np.float64)) for x in (residual, residual**2, sigma**2))
         n_within = int(np.count_nonzero(np.abs(residual) <= sigma))
         return cls(residual.size, total, squares, noise_squares, n_within, structure)
-
-
-def _report(parts: list[_Seen], noise: str, by_chance: float) -> Report:
-    n = sum(p.n_pixels for p in parts)
-    variance = sum(p.squares for p in parts) / n - (sum(p.total for p in parts) / n) ** 2
-    structure = float(np.sqrt(max(sum(p.structure**2 * p.n_pixels for p in parts) / n - by_chance**2, 0.0)))
-    off = np.sqrt(max(variance, 0.0) * n / sum(p.noise_squares for p in parts))
-    return Report(noise, structure, float(off), sum(p.n_within for p in parts) / n)

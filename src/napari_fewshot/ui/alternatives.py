@@ -6,7 +6,7 @@ from functools import partial
 
 import napari
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
 from napari_fewshot.compute.events import Failed, Lost, PlaneDone
@@ -16,17 +16,19 @@ from napari_fewshot.core.job import Apply, Job
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.ui.bridge import Bridge
-from napari_fewshot.ui.layers import PlaneReader, plan_region, set_array, take_picture
+from napari_fewshot.ui.layers import PlaneReader, current_index, plan_region, set_array, take_picture
 from napari_fewshot.ui.results import Place, answer_layer, corner_of, insert_quietly, provenance
 from napari_fewshot.ui.scene import Params
 from napari_fewshot.ui.work import Work
 
 
 class Alternatives(QObject):
-    """Guards that one set of alternatives is shown at a time, in one layer, until the user removes it."""
+    """Guards that one set of alternatives is shown at a time, in one layer, until it is removed or forgotten."""
 
     started = Signal(object)  # Work
-    offered = Signal(int)  # how many there are beside the answer
+    offered = Signal(
+        int, str
+    )  # how many there are beside the answer, and the plane they are of where that is not on display
     gone = Signal()
     ended = Signal()
     said = Signal(str, bool)
@@ -67,6 +69,10 @@ class Alternatives(QObject):
         ones = (1,) * len(region.index)
 
         def land(event: PlaneDone) -> None:
+            source = place.layer_in(self._viewer)
+            if not isinstance(source, Image):
+                self.said.emit(f"'{place.name}' was removed: there is nothing to show alternatives of", False)
+                return
             stack = np.concatenate([event.values[None], event.maps["alternatives"]])
             factor = max(1, round(event.values.shape[0] / (region.box[0].stop - region.box[0].start)))
             self._remove()
@@ -75,7 +81,8 @@ class Alternatives(QObject):
             shown = self._stack[0].copy()
             self._layer = answer_layer(shown, name, card, place, place.over(corner, factor), about)
             insert_quietly(self._viewer, self._layer, None)
-            self.offered.emit(len(stack) - 1)
+            is_seen = current_index(source, self._viewer, picture) == region.index
+            self.offered.emit(len(stack) - 1, "" if is_seen else picture.name_of(region.index))
 
         work.plane_done.connect(land)
         work.ended.connect(partial(self._on_work_ended))
@@ -90,6 +97,12 @@ class Alternatives(QObject):
         """Give up what is under way."""
         if self.work is not None and self.work.is_running:
             self._bridge.stop(self.work)
+
+    def forget(self) -> None:
+        """Give up what is under way and take away what is shown."""
+        self.stop()
+        self._remove()
+        self._stack = None
 
     def _remove(self) -> None:
         layer, self._layer = self._layer, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.job import Apply, Job
 from napari_fewshot.core.objects import Objects
-from napari_fewshot.core.restoring import AS_TRAINED, Report, Restoring
+from napari_fewshot.core.restoring import AS_TRAINED, Report, Restoring, summary
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
@@ -59,7 +59,7 @@ class Applier(QObject):
         self._restoring = AS_TRAINED
         self._first: ModelCard | None = None  # restores before the model sees a plane
         self._read: ReadModels | None = None
-        self._report: Report | None = None  # of the last plane
+        self._reports: list[tuple[str, Report]] = []  # of each plane, with its name
         self._fault = ""  # why no plane can be kept any more
         self.work: Work | None = None
 
@@ -96,8 +96,8 @@ class Applier(QObject):
         self._n_done, self._n_planes = 0, sum(len(t.indices) for t in self._queue)
         self._card, self._confidence, self._below = card, confidence, below
         is_classes = TASKS[card.task].needs_strokes
-        self._restoring = AS_TRAINED if restoring is None or is_classes else restoring
-        self._first, self._report = first if is_classes else None, None
+        self._restoring = AS_TRAINED if is_classes else replace(restoring or AS_TRAINED, uncertainty=confidence)
+        self._first, self._reports = first if is_classes else None, []
         self._read = cache(partial(self._read_models, card, self._first))
         self._next()
 
@@ -120,8 +120,9 @@ class Applier(QObject):
         assert self._card is not None and self._read is not None
         if not self._queue:
             skipped, self._skipped = self._skipped, []
-            sentence = f"applied {self._card.name} to {self._n_done} of {self._n_planes} planes"
-            told = [] if self._report is None else [self._report.spoken()]
+            count = "" if self._n_done == self._n_planes == 1 else f" to {self._n_done} of {self._n_planes} planes"
+            sentence = f"applied {self._card.name}{count}"
+            told = [summary(self._reports)] if self._reports else []
             self.ended.emit("; ".join([sentence, *told, *first_few(skipped)]), bool(skipped))
             return
         target = self._queue.popleft()
@@ -170,7 +171,8 @@ class Applier(QObject):
             self.stop()
             return
         self._n_done += 1
-        self._report = event.report or self._report
+        if event.report is not None:
+            self._reports.append((landing.picture.name_of(event.index), event.report))
         self.progressed.emit(self._n_done, self._n_planes, None)
         if is_first:
             self.landed.emit(landing.layers["answer"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_fewshot.batch.sidecar import parameters_of
 from napari_fewshot.compute.events import Event, Failed, Finished, Note, Progress, Stopped
+from napari_fewshot.core import restoring
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.objects import Objects
@@ -105,7 +107,11 @@ class FolderRun(QObject):
                 model, wanted.restoring, first, wanted.objects,
             )  # fmt: skip
             are_objects, told = wanted.objects is not None, wanted.parameters
-            how = PlaneWork(sender, model.card, work.stopping.is_set, self._heard.emit, told, are_objects)
+            reports: list[tuple[str, restoring.Report]] = []
+            how = PlaneWork(
+                sender, model.card, work.stopping.is_set, self._heard.emit, told, are_objects,
+                lambda plane, report: reports.append((plane, report)),
+            )  # fmt: skip
             report = apply_to_folder(plan_folder(source, target), how)
         except FewshotError as error:
             self._tell_done(work, str(error), True)
@@ -114,7 +120,7 @@ class FolderRun(QObject):
             if not work.stopping.is_set():  # else a viewer that closes has taken the worker away
                 raise
         else:
-            self._tell_done(work, spoken(report, target), bool(report.failed))
+            self._tell_done(work, spoken(report, target, reports), bool(report.failed))
 
     def _tell_done(self, work: Work, sentence: str, is_failure: bool) -> None:
         is_stopped = work.stopping.is_set()
@@ -136,10 +142,11 @@ class FolderRun(QObject):
         self.ended.emit(sentence, is_failure)
 
 
-def spoken(report: Report, target: Path) -> str:
-    """What became of the files, in a sentence that a status line has room for."""
+def spoken(report: Report, target: Path, reports: Sequence[tuple[str, restoring.Report]] = ()) -> str:
+    """What became of the files, and what was found in their planes, in a sentence that a status line has room for."""
     parts = [f"wrote {len(report.written)} results to {target}"]
     parts += [f"{len(report.skipped)} were there already"] if report.skipped else []
     parts += [f"{len(report.failed)} failed"] if report.failed else []
+    parts += [restoring.summary(reports)] if reports else []
     parts += first_few([f"{path.name}: {why}" for path, why in report.failed])
     return ("stopped: " if report.was_stopped else "") + "; ".join(parts)

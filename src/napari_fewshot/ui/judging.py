@@ -31,12 +31,13 @@ CLASSIC = "classic"
 class Case:
     """What a comparison is about: the form and the scene when it was asked for, the models' cards by name.
 
-    ``fitted`` are models made for the comparison, which are no versions but those that are ``kept``.
+    ``first`` restores images on which the models are judged too. ``fitted`` are models made for the comparison, which are no versions but those that are ``kept``.
     """
 
     params: Params
     scene: Scene
     cards: dict[str, ModelCard]
+    first: ModelCard | None = None
     fitted: dict[str, ModelFile] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
 
@@ -51,9 +52,12 @@ class Judging(QObject):
     withdrawn = Signal()  # what was judged is not there any more
     said = Signal(str, bool)
 
-    def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject,
+        first: Callable[[], ModelCard | None] = lambda: None,
+    ) -> None:  # fmt: skip
         super().__init__(parent)
-        self._viewer, self._bridge, self._read = viewer, bridge, read
+        self._viewer, self._bridge, self._read, self._first = viewer, bridge, read, first
         self.layers = ComparisonLayers(viewer)
         self.work: Work | None = None
         self.verdicts: tuple[Verdict, ...] = ()
@@ -71,7 +75,9 @@ class Judging(QObject):
         params = self._read()
         names = dict.fromkeys(n for n in (params.model, against) if n)
         try:
-            case = Case(params, self._take_scene(params), {n: self._bridge.models.card(n) for n in names})
+            case = Case(
+                params, self._take_scene(params), {n: self._bridge.models.card(n) for n in names}, self._first()
+            )
         except FewshotError as error:
             self.said.emit(str(error), True)
             return
@@ -160,7 +166,8 @@ class Judging(QObject):
     def _make_judge(self, case: Case) -> Job:
         models = tuple(case.fitted.get(name) or self._bridge.models.read(name) for name in case.cards)
         view = case.scene.reader.take_view(case.scene.region)
-        return Judge(models, case.scene.take_painting(), view, case.params.seed)
+        first = None if case.first is None else self._bridge.models.read(case.first.name)
+        return Judge(models, case.scene.take_painting(), view, case.params.seed, first)
 
     def _on_fit_ended(self, case: Case, end: End) -> None:
         if isinstance(end, Finished) and end.model is not None:
@@ -176,8 +183,8 @@ class Judging(QObject):
             self._case, self.verdicts = case, end.details["verdicts"]
             self._show(case)
             self.judged.emit(self.verdicts)
-            scores = [f"{v.name} {v.held_out.confusion.mean_iou:.2f}" for v in self.verdicts if v.held_out]
-            self.said.emit(f"mean IoU on strokes held out: {', '.join(scores) or 'too few strokes to tell'}", False)
+            scores = ", ".join(spoken(v) for v in self.verdicts if v.held_out)
+            self.said.emit(f"mean IoU on strokes held out: {scores or 'too few strokes to tell'}", False)
             self.check_models()
         else:
             is_failure = isinstance(end, Failed | Lost)
@@ -203,3 +210,11 @@ class Judging(QObject):
             self.said.emit(str(error), True)
         if card is not None:
             self.kept.emit(card)
+
+
+def spoken(verdict: Verdict) -> str:
+    """The score of a model, and what it is on images that were denoised first, where that was asked for."""
+    assert verdict.held_out is not None
+    denoised = verdict.denoised
+    more = "" if denoised is None else f" ({denoised.confusion.mean_iou:.2f} denoised first)"
+    return f"{verdict.name} {verdict.held_out.confusion.mean_iou:.2f}{more}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import napari
@@ -52,7 +52,9 @@ class Landing:
     """The result layers of one target: made with its first plane, filled as planes come."""
 
     def __init__(self, target: Target, card: ModelCard, about: dict[str, Any], is_objects: bool = False) -> None:
-        self._target, self._card, self._about = target, card, about
+        self._target, self._card = target, card
+        self._reports: list[dict[str, Any]] = []  # of restorations, plane by plane: all layers tell of them
+        self._about = {**about, "reports": self._reports}
         self._is_objects = is_objects
         self._stacks: dict[str, ResultStack] = {}
         self.layers: dict[str, Layer] = {}
@@ -65,7 +67,13 @@ class Landing:
             self._fill("confidence", event.confidence, event.index, viewer, below)
         for key, values in event.maps.items():
             self._fill(key, values, event.index, viewer, self.layers["answer"])
+        if event.report is not None:
+            self._reports.append({"plane": list(event.index), **asdict(event.report)})
         self.n_planes += 1
+
+    @property
+    def picture(self) -> Picture:
+        return self._target.picture
 
     def is_removed(self, viewer: napari.Viewer) -> bool:
         """Whether the user has thrown the answer away."""

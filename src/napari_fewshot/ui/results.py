@@ -84,12 +84,19 @@ def corner_of(picture: Picture, index: PlaneIndex | None = None, origin: tuple[i
 
 
 class ResultStack:
-    """The array of a result, filled plane by plane. Guards that a result larger than memory allows lies on disk."""
+    """The array of a result, filled plane by plane. Guards that a result larger than memory allows lies on disk.
+
+    A plane that is not filled is 0, or NaN where that is possible: nobody knows what would be there.
+    """
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, limit_bytes: float | None = None) -> None:
         limit = MEMORY_SHARE * psutil.virtual_memory().available if limit_bytes is None else limit_bytes
         n_bytes = float(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize
-        self.array: Any = np.zeros(shape, dtype) if n_bytes <= limit else _on_disk(shape, dtype)
+        is_float = np.dtype(dtype).kind == "f"
+        if n_bytes > limit:
+            self.array: Any = _on_disk(shape, dtype, np.nan if is_float else 0)
+        else:
+            self.array = np.full(shape, np.nan, dtype) if is_float else np.zeros(shape, dtype)
 
     def write(self, index: PlaneIndex, values: np.ndarray) -> None:
         """Fill one (Y, X) plane.
@@ -107,10 +114,10 @@ class ResultStack:
             ) from error
 
 
-def _on_disk(shape: tuple[int, ...], dtype: Any) -> Any:
+def _on_disk(shape: tuple[int, ...], dtype: Any, empty: float) -> Any:
     from napari_fewshot.ui.temporary import temporary_array
 
-    return temporary_array(shape, dtype)
+    return temporary_array(shape, dtype, empty)
 
 
 def class_colours(classes: tuple[ClassLabel, ...]) -> DirectLabelColormap:
@@ -188,7 +195,10 @@ def map_layer(
     known = plane[np.isfinite(plane)]
     low, high = (float(v) for v in np.percentile(known, [0.5, 99.5])) if known.size else (0.0, 1.0)
     low = 0.0 if key == "uncertainty" else low
-    look = {"colormap": "magma" if key == "uncertainty" else "gray", "contrast_limits": (low, max(high, low + 1e-6))}
+    look = {
+        "colormap": "magma" if key == "uncertainty" else "gray",
+        "contrast_limits": (low, high if high > low else low + (abs(low) or 1.0)),
+    }
     metadata = {METADATA: {**about, "is_confidence": True}}
     return Image(data, name=name, rgb=False, multiscale=False, visible=False, metadata=metadata, **look, **transform)
 

@@ -30,7 +30,9 @@ class TemporaryStore(LocalStore):
         return store
 
 
-def temporary_array(shape: tuple[int, ...], dtype: Any) -> zarr.Array[Any]:
-    """An array of zeros on disk, a plane of pixels a chunk."""
+def temporary_array(shape: tuple[int, ...], dtype: Any, empty: float = 0) -> zarr.Array[Any]:
+    """An array on disk, all ``empty``, a plane of pixels a chunk."""
     chunks = (1,) * (len(shape) - 2) + tuple(min(n, CHUNK_PX) for n in shape[-2:])
-    return zarr.create_array(TemporaryStore.make(), shape=shape, chunks=chunks, dtype=dtype, compressors=None)
+    return zarr.create_array(
+        TemporaryStore.make(), shape=shape, chunks=chunks, dtype=dtype, fill_value=empty, compressors=None
+    )

@@ -85,11 +85,10 @@ class ApplyDesk(QObject):
         below = params.labels if TASKS[params.task].needs_strokes else None
         objects = self._objects.objects(card)
         self.applier.apply(
-            layers, scope == SLICE, card, params.confidence, below, objects, params.restoring, self._first
+            layers, scope == SLICE, card, params.confidence, below, objects, params.restoring, self.first()
         )
 
-    @property
-    def _first(self) -> ModelCard | None:
+    def first(self) -> ModelCard | None:
         """The model that restores what a segmentation is to see: the user's newest, else the first that is embedded."""
         if not self._form.denoise_first.isChecked():
             return None
@@ -99,7 +98,7 @@ class ApplyDesk(QObject):
 
     def _apply_to_folder(self, card: ModelCard, params: Params) -> None:
         if TASKS[card.task].needs_strokes:
-            how = How(card, AS_TRAINED, self._first, self._objects.objects(card))
+            how = How(card, AS_TRAINED, self.first(), self._objects.objects(card))
         else:
             how = How(card, params.restoring)
         source = QFileDialog.getExistingDirectory(self._form, "Choose the folder of images")

@@ -33,7 +33,7 @@ class ApplyForm(QWidget):
         self.denoise_first = named(
             QCheckBox("denoise first"), "denoise_first", "Denoise first",
             "Restores each image with your newest denoising model, or em-denoise, before the current model sees it: "
-            "for models that were fine-tuned on denoised images.",
+            "for models that were fine-tuned on denoised images. The page Judge then tells what that gains on your strokes.",
         )  # fmt: skip
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)

@@ -19,11 +19,13 @@ from napari_fewshot.ui.scene import Params
 class JudgePanel(QWidget):
     """How good the current model is, beside another version or the classic way."""
 
-    def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params]) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], first: Callable[[], ModelCard | None]
+    ) -> None:
         super().__init__()
         self._bridge, self._read = bridge, read
         self.page = JudgePage()
-        self.judging = Judging(viewer, bridge, read, self)
+        self.judging = Judging(viewer, bridge, read, self, first)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.page)

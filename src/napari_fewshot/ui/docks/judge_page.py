@@ -30,6 +30,7 @@ from napari_fewshot.ui.docks.never_miss import NeverMissForm
 ROW_PX = 22
 NAME_PX = 110  # the most that names of classes take from the numbers beside them
 NOTHING = "nothing"
+DENOISED = "denoised first"
 
 
 class JudgePage(QWidget):
@@ -138,14 +139,17 @@ class JudgePage(QWidget):
     def _fill_scores(self) -> None:
         held_out = [v.held_out.confusion if v.held_out else None for v in self._verdicts]
         numbers = next((c.classes for c in held_out if c is not None), ())
-        rows = [*(self._name(k) for k in numbers), "mean", "all strokes"]
-        columns = [[*_ious(c, len(numbers)), v.as_saved.mean_iou if v.as_saved else None]
+        is_denoised = any(v.denoised for v in self._verdicts)
+        rows = [*(self._name(k) for k in numbers), "mean", *([DENOISED] if is_denoised else []), "all strokes"]
+        columns = [[*_ious(c, len(numbers)), *([v.denoised and v.denoised.confusion.mean_iou] if is_denoised else []),
+                    v.as_saved.mean_iou if v.as_saved else None]
                    for v, c in zip(self._verdicts, held_out, strict=True)]  # fmt: skip
         heads = [v.name for v in self._verdicts]
         _resize(self.scores, rows if columns else [], [*heads, "difference"] if len(columns) == 2 else heads)
         for row in range(len(rows) if columns else 0):
             values = [column[row] for column in columns]
             hint = "those it learned from included" if row == len(rows) - 1 else "on strokes held out"
+            hint = "the mean, fitted and asked on denoised images" if rows[row] == DENOISED else hint
             for at, value in enumerate(values):
                 self.scores.setItem(row, at, _item("–" if value is None else f"{value:.2f}", hint))
             if len(values) == 2:

@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 
-def page_of(forms: Mapping[QWidget, int]) -> QScrollArea:
-    """Forms below each other, by their share of spare room, with lines between; scrolls where the window is low."""
+def page_of(forms: Mapping[QWidget, int], always: QWidget | None = None) -> QWidget:
+    """Forms below each other, by their share of spare room, with lines between; all but ``always`` scroll in a low window."""
     page = QWidget()
     column = QVBoxLayout(page)
     column.setContentsMargins(4, 6, 4, 4)
@@ -22,7 +22,17 @@ def page_of(forms: Mapping[QWidget, int]) -> QScrollArea:
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(page)
-    return scroll
+    if always is None:
+        return scroll
+    whole, below = QWidget(), QVBoxLayout()
+    below.setContentsMargins(4, 0, 4, 4)
+    below.addWidget(_line())
+    below.addWidget(always)
+    outer = QVBoxLayout(whole)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(scroll, 1)
+    outer.addLayout(below)
+    return whole
 
 
 def _line() -> QFrame:

@@ -11,11 +11,11 @@ from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_fewshot.ui.docks.fields import named
 
-MOST_LINES = 3
+MOST_LINES = 4
 
 
 class StatusLine(QLabel):
-    """Two or three lines of words, the rest in the tooltip; a failure is marked by a sign, not by colour alone."""
+    """Two to four lines of words, the rest in the tooltip; a failure is marked by a sign, not by colour alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,6 +26,7 @@ class StatusLine(QLabel):
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setContentsMargins(6, 0, 6, 4)
+        self.setIndent(0)  # else a style with a frame takes some of the width that the lines are cut for
         self.setMinimumHeight(2 * self.fontMetrics().lineSpacing() + 8)  # so that nothing jumps
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 

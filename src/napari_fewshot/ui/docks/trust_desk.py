@@ -49,8 +49,8 @@ class TrustDesk(QObject):
         self.alternatives.stop()
 
     def forget(self) -> None:
-        """Offer no alternatives to what was asked of another task."""
-        self.stop()
+        """Offer no alternatives to what was asked of another task, and show none."""
+        self.alternatives.forget()
         if self._form.alternative.isEnabled():
             self._on_alternatives_gone()
 
@@ -94,6 +94,7 @@ class TrustDesk(QObject):
         self._form.forget_alternatives()
         self.said.emit("there are no alternatives any more: press Show alternatives for new ones", False)
 
-    def _on_alternatives_offered(self, n: int) -> None:
+    def _on_alternatives_offered(self, n: int, elsewhere: str) -> None:
         self._form.offer_alternatives(n)
-        self.said.emit(f"{n} alternatives: move the slider; what changes cannot be told from this image", False)
+        look = f" of {elsewhere}: go back there and" if elsewhere else ":"
+        self.said.emit(f"{n} alternatives{look} move the slider; what changes cannot be told from this image", False)

@@ -1,0 +1,80 @@
+"""How the command line has planes answered: what is asked of which models, and what is told of each plane. Knows no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_fewshot.cli_speech import show, show_note
+from napari_fewshot.core.errors import ModelError, memory_errors_told
+from napari_fewshot.core.objects import SPLIT
+from napari_fewshot.core.restoring import AS_TRAINED, Report, Restoring
+from napari_fewshot.tasks import TASKS
+
+if TYPE_CHECKING:
+    from napari_fewshot.batch.answers import Answer
+    from napari_fewshot.batch.folder import PlaneWork
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What `predict` is asked for; see there."""
+
+    model: str
+    restoring: Restoring = AS_TRAINED
+    first: str | None = None
+    objects_of: str | None = None
+    split: float = SPLIT
+    device: str = "auto"
+
+
+def plane_work(asked: Asked, on_report: Callable[[str, Report], None]) -> PlaneWork:
+    """Load the models, and tell how planes are worked on.
+
+    Raises
+    ------
+    ModelError
+        Unknown or unreadable, or a model that cannot do what is asked.
+    """
+    from napari_fewshot import api, api_arguments
+    from napari_fewshot.batch.answers import Answer
+    from napari_fewshot.batch.folder import PlaneWork
+    from napari_fewshot.batch.sidecar import parameters_of
+    from napari_fewshot.engine.objects import separate
+    from napari_fewshot.engine.restoration import restore_plane
+
+    generator = api.load(asked.model, asked.device)
+    before = api.load(asked.first, asked.device) if asked.first else None
+    objects = api_arguments.objects_of(generator.card, asked.objects_of, asked.split) if asked.objects_of else None
+    if before is not None:
+        api_arguments.check_first(before.card)
+    is_segmentation = TASKS[generator.card.task].needs_strokes
+    if is_segmentation and asked.restoring.uncertainty:
+        raise ModelError(f"'{generator.card.name}' does not restore: leave out --uncertainty")
+    listener = api.OnlyNotes(api.Teller(show_note))
+
+    @memory_errors_told()
+    def answer(plane: np.ndarray) -> Answer:
+        report = None
+        if before is not None:
+            wishes = asked.restoring if is_segmentation else AS_TRAINED
+            restored = restore_plane(before, plane, wishes, listener=listener)
+            plane, report = restored.values, restored.report
+        if is_segmentation:
+            values = np.asarray(api.predict(generator, plane, on_event=show_note))
+            return Answer(values if objects is None else separate(values, objects), report)
+        restored = restore_plane(generator, plane, asked.restoring, listener=listener)
+        return Answer(restored.values, restored.report, restored.maps.get("uncertainty"))
+
+    told = parameters_of(asked.restoring, before.card if before else None, objects)
+    return PlaneWork(
+        answer,
+        generator.card,
+        on_event=show,
+        parameters={"device": generator.device, **told},
+        are_objects=objects is not None,
+        on_report=on_report,
+    )
