@@ -86,6 +86,22 @@ def test_classic_lies_beside_the_model_and_becomes_a_version_when_it_is_kept(pai
     assert result.metadata[METADATA]["model"]["id"] == card.id
 
 
+def test_a_model_that_has_seen_no_strokes_becomes_a_version_when_it_is_kept(painted, viewer, blobs, clicks, wait):
+    clicks("compare_classic")
+    wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)
+    clicks("keep_0")
+    painted.judge.judging.keep("em-segment")  # as by a second click
+    wait(lambda: painted.data.model_name == "em-segment-2" and not painted._bridge.is_busy)
+    models = painted._bridge.models
+    card = models.card("em-segment-2")
+    assert card.painted == (1, 2) and card.steps == 0 and card.parent == models.card("em-segment").id
+    assert [c.name for c in card.classes] == ["background", "object"]
+    assert "em-segment-3" not in [c.name for c in models.cards()]
+    clicks("apply")
+    wait(lambda: "blobs em-segment-2" in viewer.layers and not painted._bridge.is_busy)
+    assert np.mean(viewer.layers["blobs em-segment-2"].data == blobs[1]) > 0.8
+
+
 def test_without_strokes_the_cure_is_told(dock, viewer, blobs, clicks, monkeypatch):
     told = []
     monkeypatch.setattr("napari_fewshot.ui.docks.fewshot.show_error", told.append)

@@ -76,7 +76,8 @@ class Judging(QObject):
             self.said.emit(str(error), True)
             return
         if against == CLASSIC and against != params.model:
-            self._submit(partial(self._make_fit, case), "fitting the classic model", partial(self._on_fit_ended, case))
+            make = partial(self._make_fit, case, CLASSIC)
+            self._submit(make, "fitting the classic model", partial(self._on_fit_ended, case))
         else:
             self._judge(case)
 
@@ -97,9 +98,16 @@ class Judging(QObject):
             self.said.emit(f"'{gone[0]}' was renamed or deleted: judge again", False)
 
     def keep(self, name: str) -> None:
-        """Go on with one of the models; one that was made for the comparison becomes a version."""
+        """Go on with one of the models.
+
+        One that was made for the comparison becomes a version; one that has not seen any strokes is fitted to those of
+        the comparison and becomes one, too.
+        """
         case = self._case
         if case is None:
+            return
+        if self.is_running:
+            self.said.emit("wait until this has ended, then choose what to keep", False)
             return
         self.layers.remove()
         if name in case.kept:
@@ -110,9 +118,15 @@ class Judging(QObject):
             self._bridge.save(case.fitted[name], case.scene.finish, self._on_model_saved)
             return
         try:
-            self.kept.emit(self._bridge.models.card(name))
+            card = self._bridge.models.card(name)
         except FewshotError as error:
             self.said.emit(str(error), True)
+            return
+        if card.classes:
+            self.kept.emit(card)
+            return
+        make, title = partial(self._make_fit, case, name), f"fitting {name} to the strokes"
+        self._submit(make, title, partial(self._on_keep_ended, case))
 
     def set_operating_point(self, point: OperatingPoint) -> None:
         """Make a version of the model that was judged first, with the border of one class moved."""
@@ -151,11 +165,11 @@ class Judging(QObject):
         self.work.ended.connect(on_ended)
         self.started.emit(self.work)
 
-    def _make_fit(self, case: Case) -> Job:
+    def _make_fit(self, case: Case, name: str) -> Job:
         painting = case.scene.take_painting()
         painting.check()
-        model = self._bridge.models.read(CLASSIC)
-        return FineTune(model, painting, (), Budget(steps=0), case.params.seed, None, CLASSIC)
+        model = self._bridge.models.read(name)
+        return FineTune(model, painting, (), Budget(steps=0), case.params.seed, None, name)
 
     def _make_judge(self, case: Case) -> Job:
         models = tuple(case.fitted.get(name) or self._bridge.models.read(name) for name in case.cards)
@@ -168,6 +182,14 @@ class Judging(QObject):
             self._judge(case)
         else:
             self._on_judge_ended(case, end)
+
+    def _on_keep_ended(self, case: Case, end: End) -> None:
+        if isinstance(end, Finished) and end.model is not None:
+            self._bridge.save(end.model, case.scene.finish, self._on_model_saved)
+        else:
+            is_failure = isinstance(end, Failed | Lost)
+            self.said.emit(end.message if is_failure else "stopped: nothing was kept", is_failure)  # type: ignore[union-attr]
+        self.ended.emit()
 
     def _on_judge_ended(self, case: Case, end: End) -> None:
         if case.scene.painted is not None:
