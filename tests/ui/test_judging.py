@@ -111,6 +111,21 @@ def test_without_strokes_the_cure_is_told(dock, viewer, blobs, clicks, monkeypat
     assert "New strokes layer" in told[-1] and not dock.judge.is_running
 
 
+def test_a_stray_stroke_on_an_empty_slice_is_left_out_and_said_so(dock, viewer, blobs, clicks, paint, wait):
+    planes = np.stack([blobs[0].astype(np.float32)] * 2)
+    planes[1] = np.nan
+    viewer.add_image(planes, name="blobs", contrast_limits=(0, 255))
+    clicks("new_strokes")
+    viewer.dims.set_current_step(0, 0)
+    paint(dock.data.labels_layer.layer, blobs[1], index=(0,), n=6)
+    dock.data.labels_layer.layer.paint((1, 50, 50), 1)
+    to_judge(dock)
+    clicks("judge")
+    wait(lambda: dock.judge.judging.verdicts != () and not dock._bridge.is_busy)
+    said = dock.status.text()
+    assert said.startswith("Mean IoU") and "the strokes on slice 1 are left out" in said
+
+
 def test_what_is_judged_is_forgotten_when_its_image_is_gone(painted, viewer, clicks, wait):
     clicks("judge")
     viewer.layers.remove("blobs")

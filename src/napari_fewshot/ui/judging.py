@@ -19,10 +19,11 @@ from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.comparing import ComparisonLayers
+from napari_fewshot.ui.left_out import note_left_out
 from napari_fewshot.ui.models import NotSavedError
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.scene import Params, Scene, take_scene
-from napari_fewshot.ui.work import Work
+from napari_fewshot.ui.work import Work, with_notes
 
 CLASSIC = "classic"
 
@@ -77,7 +78,7 @@ class Judging(QObject):
             return
         if against == CLASSIC and against != params.model:
             make = partial(self._make_fit, case, CLASSIC)
-            self._submit(make, "fitting the classic model", partial(self._on_fit_ended, case))
+            self._submit(case, make, "fitting the classic model", partial(self._on_fit_ended, case))
         else:
             self._judge(case)
 
@@ -126,7 +127,7 @@ class Judging(QObject):
             self.kept.emit(card)
             return
         make, title = partial(self._make_fit, case, name), f"fitting {name} to the strokes"
-        self._submit(make, title, partial(self._on_keep_ended, case))
+        self._submit(case, make, title, partial(self._on_keep_ended, case))
 
     def set_operating_point(self, point: OperatingPoint) -> None:
         """Make a version of the model that was judged first, with the border of one class moved."""
@@ -158,11 +159,13 @@ class Judging(QObject):
 
     def _judge(self, case: Case) -> None:
         title = f"judging {' and '.join(case.cards)}"
-        self._submit(partial(self._make_judge, case), title, partial(self._on_judge_ended, case))
+        self._submit(case, partial(self._make_judge, case), title, partial(self._on_judge_ended, case))
 
-    def _submit(self, make: Callable[[], Job], title: str, on_ended: Callable[[End], None]) -> None:
+    def _submit(self, case: Case, make: Callable[[], Job], title: str, on_ended: Callable[[End], None]) -> None:
         self.work = self._bridge.submit(make, title)
+        self.work.noted.connect(lambda message: self.said.emit(message, False))
         self.work.ended.connect(on_ended)
+        note_left_out(self._bridge, self.work, case.scene.painted)
         self.started.emit(self.work)
 
     def _make_fit(self, case: Case, name: str) -> Job:
@@ -199,7 +202,8 @@ class Judging(QObject):
             self._show(case)
             self.judged.emit(self.verdicts)
             scores = [f"{v.name} {v.held_out.confusion.mean_iou:.2f}" for v in self.verdicts if v.held_out]
-            self.said.emit(f"mean IoU on strokes held out: {', '.join(scores) or 'too few strokes to tell'}", False)
+            sentence = f"mean IoU on strokes held out: {', '.join(scores) or 'too few strokes to tell'}"
+            self.said.emit(with_notes(sentence, self.work.notes if self.work is not None else ()), False)
             self.check_models()
         else:
             is_failure = isinstance(end, Failed | Lost)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_fewshot.core.errors import StrokesError
+from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.intensity import key_of
 from napari_fewshot.core.objects import painted_objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
@@ -89,6 +89,7 @@ class PaintedPlanes:
         self._boxes: dict[PlaneIndex, Box] = {}
         self._changed: set[PlaneIndex] = set()
         self._planes: dict[PlaneIndex, tuple[PaintedPlane, ...]] = {}
+        self._left_out: dict[PlaneIndex, PictureError] = {}
         self._reader: PlaneReader | None = None
         self._as_objects = False
         self._painting = Painting(())
@@ -100,6 +101,16 @@ class PaintedPlanes:
     def labels(self) -> Labels | None:
         return self._labels()
 
+    @property
+    def left_out(self) -> str:
+        """On which planes there were strokes, but nothing to learn from, in a sentence; empty when on none."""
+        if not self._left_out or self._reader is None:
+            return ""
+        axes = self._reader.picture.leading
+        at = [", ".join(str(i) for i, a in zip(k, axes, strict=True) if a != "C") for k in sorted(self._left_out)]
+        slices = f"slice {at[0]}" if len(at) == 1 else f"slices {' and '.join(at)}"
+        return f"the strokes on {slices} are left out: the image has no finite pixel there"
+
     def close(self) -> None:
         """Stop following the layer; what was taken stays valid."""
         if (labels := self.labels) is not None:
@@ -110,12 +121,15 @@ class PaintedPlanes:
     def take(self, reader: PlaneReader, class_names: tuple[str, ...] = (), as_objects: bool = False) -> Painting:
         """All strokes with the pixels under them; the very same object as before when nothing has changed.
 
-        With ``as_objects`` 1 is background and every other number is an object.
+        With ``as_objects`` 1 is background and every other number is an object. Planes without a finite pixel are left
+        out; see `left_out`.
 
         Raises
         ------
         StrokesError
             Negative values, or more classes than can be learned.
+        PictureError
+            No painted plane has a finite pixel.
         """
         labels = self.labels
         if labels is None:
@@ -132,6 +146,8 @@ class PaintedPlanes:
                 self._changed |= changed  # nothing is forgotten when a lazy plane cannot be read
             raise
         planes = tuple(p for _, found in sorted(self._planes.items()) for p in found)
+        if self._left_out and not planes:
+            raise next(iter(self._left_out.values()))
         old = self._painting
         if class_names != old.class_names or list(map(id, planes)) != list(map(id, old.planes)):
             self._painting = Painting(planes, class_names)
@@ -143,7 +159,7 @@ class PaintedPlanes:
         is_new = self._scan(array)
         with self._lock:
             if is_new or reader is not self._reader or as_objects is not self._as_objects:
-                self._reader, self._as_objects, self._planes = reader, as_objects, {}
+                self._reader, self._as_objects, self._planes, self._left_out = reader, as_objects, {}, {}
                 self._changed = set(self._boxes)
             changed, self._changed = self._changed, set()
             return changed, dict(self._boxes)
@@ -173,13 +189,18 @@ class PaintedPlanes:
         if self._as_objects:
             values = painted_objects(values)
         if values.size and (values.min() < 0 or values.max() > MAXIMUM_CLASS):
-            raise StrokesError(
-                f"the strokes hold values from {values.min()} to {values.max()}: use 0 = not painted "
-                f"and classes 1 to {MAXIMUM_CLASS}"
-            )
+            cure = f"use 0 = not painted and classes 1 to {MAXIMUM_CLASS}"
+            if values.min() >= 0:
+                cure += "; if every number is one object, tick 'objects of' below Apply and then 'painted so'"
+            raise StrokesError(f"the strokes hold values from {values.min()} to {values.max()}: {cure}")
         strokes = Strokes.of_plane(values).shifted(-box[0].start, -box[1].start)
         old = {(p.key, *_bounds(p.strokes)): p for p in self._planes.get(index, ())}
-        return tuple(_reused(p, old) for p in _painted(strokes, source, reader))
+        self._left_out.pop(index, None)
+        try:
+            return tuple(_reused(p, old) for p in _painted(strokes, source, reader))
+        except PictureError as error:
+            self._left_out[index] = error
+            return ()
 
     def _touch(self, index: PlaneIndex, box: Box) -> None:
         old = self._boxes.get(index, box)
