@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import napari
 import numpy as np
 from napari.layers import Labels
@@ -12,6 +14,8 @@ from napari_fewshot.core.strokes import Strokes
 from napari_fewshot.ui.classes import classes_of, name_classes
 from napari_fewshot.ui.layers import copy_painted
 from napari_fewshot.ui.results import METADATA, Place, ResultStack, class_colours, corner_of, insert_quietly, provenance
+
+LEARNED = re.compile(r"( and learned)( \[\d+\])?$")  # at the end of a name, with what napari appends to tell two apart
 
 
 class LearnedDots:
@@ -65,10 +69,13 @@ class LearnedDots:
         layer, self.layer, self._stack = self.layer, None, None
         if layer is None or self._about is None:
             return None
-        if strokes is not None:
-            copy_painted(strokes, layer, self._about[0])
+        picture, _, card = self._about
+        if strokes is None:
+            name_classes(layer, card.classes)
+        else:
+            copy_painted(strokes, layer, picture)
             name_classes(layer, classes_of(strokes))
-            layer.name = f"{strokes.name} and learned"
+            layer.name = LEARNED.sub("", strokes.name) + " and learned"
         return layer
 
     @staticmethod
