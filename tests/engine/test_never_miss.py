@@ -76,7 +76,9 @@ def test_the_wish_is_saved_and_goes_on_with_a_child(segmenter: Generator, hazy: 
     assert child.card.never_miss is not None and child.card.never_miss.wish == WISH
 
 
-def test_too_few_strokes_are_said_so(segmenter: Generator, disc: Sample) -> None:
+def test_too_few_strokes_are_said_so_and_the_wish_waits_for_more(
+    segmenter: Generator, disc: Sample, hazy: Sample
+) -> None:
     labels = np.zeros(disc[1].shape, np.uint8)
     labels[2, 2:9], labels[48, 60:70] = 1, 2
     said: list[str] = []
@@ -85,7 +87,13 @@ def test_too_few_strokes_are_said_so(segmenter: Generator, disc: Sample) -> None
         def note(self, message: str) -> None:
             said.append(message)
 
-    tuned = fine_tune_segment(
-        segmenter, painting_of([disc[0]], [labels]), Budget(steps=0), never_miss=WISH, listener=Ear()
-    )
-    assert tuned.card.never_miss is None and "paint more" in said[-1]
+    few = painting_of([disc[0]], [labels])
+    wished = fine_tune_segment(segmenter, few, Budget(steps=0), never_miss=WISH, listener=Ear())
+    point = wished.card.never_miss
+    assert point is not None and point.wish == WISH and point.n_pixels == 0 and point.offset == 0
+    assert "paint more" in said[-1]
+    plain = fine_tune_segment(segmenter, few, Budget(steps=0))
+    np.testing.assert_array_equal(predict_plane(wished, disc[0])[0], predict_plane(plain, disc[0])[0])
+    child = fine_tune_segment(Generator.from_file(wished.to_file()), painting(hazy), Budget(steps=0))
+    assert child.card.never_miss is not None
+    assert child.card.never_miss.wish == WISH and child.card.never_miss.n_pixels > 0

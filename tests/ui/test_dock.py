@@ -63,6 +63,13 @@ def test_paint_fine_tune_stop_apply_go_back(dock, viewer, started, clicks, wait,
     assert dock.data.model_name == "em-segment" and dock._tabs.currentIndex() == 0
 
 
+def test_what_a_training_noted_stays_readable_beside_the_name_of_its_version(dock):
+    dock._trainer.notes = ["too few strokes to hold some out"]
+    dock._trainer.saved.emit(dock._bridge.models.card("em-segment"))
+    said = dock.status.text().lower()
+    assert said.startswith("saved as em-segment") and said.endswith("too few strokes to hold some out")
+
+
 def test_the_sizes_of_a_model_are_listed_side_by_side_the_small_one_first(dock):
     listed = [dock.data.model.itemData(i) for i in range(dock.data.model.count())]
     assert listed[:2] == ["em-segment", "em-segment-base"] and "classic" in listed

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from napari_fewshot.core.strokes import Strokes
 from napari_fewshot.ui import guiding
 from napari_fewshot.ui.classes import is_made_for
-from napari_fewshot.ui.results import METADATA
+from napari_fewshot.ui.layers import take_picture
+from napari_fewshot.ui.learning import LearnedDots
+from napari_fewshot.ui.results import METADATA, Place
 
 ODD = 5  # the slice that looks like nothing painted
 
@@ -177,6 +180,66 @@ def test_what_is_learned_waits_until_it_is_accepted(dock, guide, stack, viewer, 
     assert accepted.name == "discs strokes and learned" and np.array_equal(strokes.data, painted)
     assert np.array_equal(accepted.data[painted > 0], painted[painted > 0])
     assert np.asarray(accepted.data[7]).any() and not dock.guide.accept.isEnabled()
+
+
+def test_marks_are_not_accepted_for_another_image(dock, guide, stack, viewer, clicks, wait, blobs):
+    dock.guide.learn.setChecked(True)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    other = viewer.add_image(blobs[0], name="other")
+    dock.data.image_layer.layer = other
+    clicks("accept_learned")
+    assert "learned on 'discs'" in dock.status.text() and "discs learned" in viewer.layers
+    assert dock.data.labels_layer.layer is None
+    dock.data.image_layer.layer = stack
+    clicks("accept_learned")
+    assert dock.data.labels_layer.layer.name == "discs strokes and learned"
+
+
+def test_marks_that_are_accepted_again_make_no_longer_a_name(dock, viewer, blobs):
+    image = viewer.add_image(blobs[0], name="discs")
+    dots = LearnedDots(viewer)
+    strokes = viewer.add_labels(np.ones(blobs[0].shape, np.uint8), name="discs strokes")
+    for _ in range(3):
+        picture = take_picture(image, viewer)
+        dots.follow(picture, Place.of_layer(image), dock._bridge.models.card("em-segment"))
+        dots.add((), Strokes.of_plane(blobs[1]))
+        strokes = dots.accept(strokes)
+        assert strokes.name.split(" [")[0] == "discs strokes and learned"
+
+
+def test_a_single_slice_has_no_stack_to_be_carried_through(dock, guide, viewer, clicks, paint, blobs):
+    for name, image in (("flat", blobs[0]), ("a stack of one", blobs[0][None])):
+        dock.data.image_layer.layer = viewer.add_image(image, name=name)
+        clicks("new_strokes")
+        paint(dock.data.labels_layer.layer, blobs[1], index=(0,) * (image.ndim - 2))
+        dock._tabs.setCurrentIndex(1)
+        clicks("propagate")
+        assert f"'{name}' is a single slice" in dock.status.text()
+        assert guide.work is None and not dock._bridge.is_busy
+
+
+def test_a_model_that_knows_its_classes_is_guided_without_strokes(dock, guide, stack, viewer, clicks, wait):
+    strokes = dock.data.labels_layer.layer
+    dock._tabs.setCurrentIndex(0)
+    dock.train.seconds.setValue(1)
+    clicks("fine_tune")
+    wait(lambda: dock.data.model_name == "em-segment-2" and not dock._bridge.is_busy)
+    viewer.layers.remove(strokes)
+    dock._tabs.setCurrentIndex(1)
+    clicks("next_place")
+    wait(lambda: not guide.is_running)
+    assert guide.curve[0] == list(range(8)) and len(guide._shown) == 1
+    survey = guide.work
+    clicks("next_place")
+    wait(lambda: len(guide._shown) == 2)
+    assert guide.work is survey
+    clicks("propagate")
+    wait(lambda: not guide.is_running)
+    assert "discs em-segment-2" in viewer.layers and "propagated:" in dock.status.text().lower()
+    dock.data.model.setCurrentIndex(dock.data.model.findData("em-segment"))
+    clicks("next_place")
+    assert "New strokes layer" in dock.status.text() and not guide.is_running
 
 
 def test_a_survey_can_be_stopped_and_a_restoration_is_told_why_not(dock, guide, stack, clicks, wait):

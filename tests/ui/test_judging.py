@@ -86,6 +86,22 @@ def test_classic_lies_beside_the_model_and_becomes_a_version_when_it_is_kept(pai
     assert result.metadata[METADATA]["model"]["id"] == card.id
 
 
+def test_a_model_that_has_seen_no_strokes_becomes_a_version_when_it_is_kept(painted, viewer, blobs, clicks, wait):
+    clicks("compare_classic")
+    wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)
+    clicks("keep_0")
+    painted.judge.judging.keep("em-segment")  # as by a second click
+    wait(lambda: painted.data.model_name == "em-segment-2" and not painted._bridge.is_busy)
+    models = painted._bridge.models
+    card = models.card("em-segment-2")
+    assert card.painted == (1, 2) and card.steps == 0 and card.parent == models.card("em-segment").id
+    assert [c.name for c in card.classes] == ["background", "object"]
+    assert "em-segment-3" not in [c.name for c in models.cards()]
+    clicks("apply")
+    wait(lambda: "blobs em-segment-2" in viewer.layers and not painted._bridge.is_busy)
+    assert np.mean(viewer.layers["blobs em-segment-2"].data == blobs[1]) > 0.8
+
+
 def test_without_strokes_the_cure_is_told(dock, viewer, blobs, clicks, monkeypatch):
     told = []
     monkeypatch.setattr("napari_fewshot.ui.docks.fewshot.show_error", told.append)
@@ -93,6 +109,21 @@ def test_without_strokes_the_cure_is_told(dock, viewer, blobs, clicks, monkeypat
     to_judge(dock)
     clicks("compare_classic")
     assert "New strokes layer" in told[-1] and not dock.judge.is_running
+
+
+def test_a_stray_stroke_on_an_empty_slice_is_left_out_and_said_so(dock, viewer, blobs, clicks, paint, wait):
+    planes = np.stack([blobs[0].astype(np.float32)] * 2)
+    planes[1] = np.nan
+    viewer.add_image(planes, name="blobs", contrast_limits=(0, 255))
+    clicks("new_strokes")
+    viewer.dims.set_current_step(0, 0)
+    paint(dock.data.labels_layer.layer, blobs[1], index=(0,), n=6)
+    dock.data.labels_layer.layer.paint((1, 50, 50), 1)
+    to_judge(dock)
+    clicks("judge")
+    wait(lambda: dock.judge.judging.verdicts != () and not dock._bridge.is_busy)
+    said = dock.status.text()
+    assert said.startswith("Mean IoU") and "the strokes on slice 1 are left out" in said
 
 
 def test_what_is_judged_is_forgotten_when_its_image_is_gone(painted, viewer, clicks, wait):

@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_fewshot.core.errors import StrokesError
+from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.ui import painted
 from napari_fewshot.ui.classes import new_strokes_layer
@@ -241,8 +241,34 @@ def test_painted_objects_may_have_any_number(reader, image, calls):
     painting = planes.take(reader, as_objects=True)
     assert painting.planes[0].strokes.classes.tolist() == [1, 2, 2, 2, 2]
     assert planes.take(reader, as_objects=True) is painting
-    with pytest.raises(StrokesError, match="classes 1 to 255"):
+    with pytest.raises(StrokesError, match=r"classes 1 to 255; .* 'objects of' .* 'painted so'"):
         planes.take(reader)
+
+
+def test_a_stroke_on_a_plane_without_a_finite_pixel_is_left_out_and_named(image, calls):
+    empty = image.astype(np.float32)
+    empty[[1, 4]] = np.nan
+    reader = PlaneReader(Picture(empty, "ZYX"))
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    planes = follow(labels, calls)
+    labels.data[2, 5, 5:9] = 1
+    labels.data[4, 5, 5] = 2
+    assert [len(p.strokes) for p in planes.take(reader).planes] == [4]
+    assert planes.left_out.startswith("the strokes on slice 4 are left out")
+    labels.paint((1, 20, 20), 1)
+    planes.take(reader)
+    assert "slices 1 and 4" in planes.left_out
+    labels.undo()
+    labels.fill((4, 5, 5), 0)
+    planes.take(reader)
+    assert planes.left_out == ""
+
+
+def test_strokes_on_planes_without_a_finite_pixel_alone_are_refused(image, calls):
+    labels = Labels(np.zeros(image.shape, np.uint8))
+    labels.data[1, 5, 5] = 1
+    with pytest.raises(PictureError, match="no finite pixel"):
+        follow(labels, calls).take(PlaneReader(Picture(np.full(image.shape, np.nan, np.float32), "ZYX")))
 
 
 def test_a_plane_that_cannot_be_read_is_tried_again(image, calls):

@@ -10,7 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
-from napari_fewshot.compute.events import Failed, Finished, Preview, Stopped
+from napari_fewshot.compute.events import Failed, Finished, Note, Preview, Stopped
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import Extras
@@ -316,7 +316,60 @@ def test_an_image_removed_while_it_is_trained_is_shown_until_the_end_and_not_res
     qtbot.wait(SETTLED_MS)
     assert "preview em-segment" in viewer.layers and not gone
     trainer.work.tell(Stopped("", tuned))
-    assert gone and not trainer.can_resume
+    assert gone and not trainer.can_resume and "preview em-segment" not in viewer.layers
+
+
+def test_strokes_that_were_removed_are_not_gone_on_with(trainer, desk, form, painted, tuned, viewer):
+    a, b = painted("a", 0), painted("b", 1)
+    form.params = a
+    trainer.fine_tune()
+    trainer.work.tell(Stopped("", tuned))
+    viewer.layers.remove(a.labels)
+    form.params = b
+    assert not trainer.can_resume
+    trainer.resume()
+    assert len(desk.jobs) == 1
+    form.params = replace(a, labels=None)
+    assert not trainer.can_resume
+    form.params = replace(a, labels=b.labels)  # others on the same image
+    assert trainer.can_resume
+    trainer.resume()
+    assert len(desk.jobs) == 2
+
+
+def test_what_a_training_noted_is_known_when_it_has_ended(trainer, desk, form, painted, tuned):
+    form.params = painted("a", 0)
+    for end in (Finished("1", tuned), Stopped("1")):
+        trainer.fine_tune()
+        for note in (Note("1", "too few strokes"), Note("", "of the last stroke"), Note("1", "too few strokes")):
+            trainer.work.tell(note)
+        trainer.work.tell(end)
+        assert trainer.notes == ["too few strokes"]
+    trainer.fine_tune()
+    trainer.work.tell(Finished("1", tuned))
+    assert trainer.notes == []
+
+
+def test_a_training_tells_which_strokes_it_leaves_out(trainer, desk, form, viewer, tuned):
+    planes = np.random.default_rng(0).random((4, 96, 128)).astype(np.float32)
+    planes[2] = np.nan
+    image = viewer.add_image(planes, contrast_limits=(0, 1))
+    viewer.dims.set_current_step(0, 0)
+    labels = viewer.add_labels(np.zeros(planes.shape, np.uint8))
+    for at, k in (((0, 20, 20), 1), ((0, 60, 60), 2), ((2, 30, 30), 1)):
+        labels.paint(at, k)
+    form.params = Params("segment", "em-segment", image, labels)
+    said = []
+    trainer.said.connect(lambda *what: said.append(what))
+    call, calls = desk.call, []
+    desk.call = lambda *what: calls.append(what)  # comes after the job, as in a bridge
+    trainer.fine_tune()
+    assert len(desk.jobs[0]().painting.planes) == 1
+    call(*calls[0])
+    ((sentence, is_failure),) = said
+    assert "slice 2" in sentence and "left out" in sentence and not is_failure
+    trainer.work.tell(Finished("1", tuned))
+    assert trainer.notes == [sentence]
 
 
 def test_what_is_ticked_beside_the_strokes_reaches_the_training(trainer, desk, form, painted):

@@ -166,6 +166,17 @@ def test_the_history_of_a_version_is_drawn_over_its_steps(qtbot):
     assert list(drawn.xData) == [100, 200, 300] and list(drawn.yData) == [3.0, 2.0, 1.0]
 
 
+def test_without_a_step_the_axes_show_no_numbers(qtbot):
+    from napari_fewshot.ui.docks.loss_plot import LossPlot
+
+    plot = LossPlot()
+    qtbot.addWidget(plot)
+    for losses, steps in (((), 0), ((3.0, 2.0), 4000), ((), 0)):
+        plot.show_history(losses, steps)
+        shown = {plot.getAxis(side).style["showValues"] for side in ("left", "bottom")}
+        assert shown == {bool(losses)}
+
+
 def test_a_refused_name_leaves_the_selection(panel, monkeypatch):
     monkeypatch.setattr(QInputDialog, "getText", lambda *args, **how: ("mine-2", True))
     panel.select("mine-1")

@@ -31,7 +31,8 @@ class OperatingPoint:
         Share of what is painted otherwise that is expected to be taken for the class, every other class weighing the
         same, 0 to 1.
     n_pixels : int
-        Held-out painted pixels of the class by which the offset was chosen.
+        Held-out painted pixels of the class by which the offset was chosen; 0 while there were too few to choose one,
+        and the wish waits for more strokes.
     """
 
     class_number: int
@@ -39,6 +40,11 @@ class OperatingPoint:
     offset: float
     false_alarms: float
     n_pixels: int
+
+    @classmethod
+    def waiting(cls, wish: NeverMiss) -> OperatingPoint:
+        """A wish that moves nothing yet, as there are too few strokes to hold some out."""
+        return cls(wish.class_number, wish.recall, 0.0, 0.0, 0)
 
     @property
     def wish(self) -> NeverMiss:

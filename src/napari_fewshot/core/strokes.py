@@ -41,6 +41,10 @@ class Strokes:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def joined(self, others: Strokes) -> Strokes:
+        """These and others, none of them marks."""
+        return Strokes(np.concatenate([self.yx, others.yx]), np.concatenate([self.classes, others.classes]))
+
     def only(self, kept: np.ndarray) -> Strokes:
         """Those that are kept, by (N,) bool or positions."""
         return Strokes(self.yx[kept], self.classes[kept], None if self.marks is None else self.marks[kept])

@@ -13,7 +13,7 @@ import torch
 from napari_fewshot.core.card import IMAGES, PALETTE, WITH_TARGETS, ClassLabel, ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
 from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
-from napari_fewshot.core.operating import NeverMiss, operating_point
+from napari_fewshot.core.operating import NeverMiss, OperatingPoint, operating_point
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.spectrum import spectrum, typical
 from napari_fewshot.core.strokes import Painting
@@ -162,12 +162,14 @@ def _at_operating_point(
     listener: Listener,
     cache: FeatureCache,
 ) -> Generator:
-    """The same generator with the border of one class moved as was wished for."""
+    """The same generator with the border of one class moved as was wished for; the wish stays where it cannot be yet."""
     held_out = candidate_of(tuned, painting, tuned.card.seed, cache).held_out(asked)
     if held_out is None or wish.class_number not in held_out.classes:
         listener.note("too few strokes to hold some out: paint more of the class that is never to be missed")
-        return tuned
-    card = replace(tuned.card, never_miss=operating_point(held_out, wish))
+        point = OperatingPoint.waiting(wish)
+    else:
+        point = operating_point(held_out, wish)
+    card = replace(tuned.card, never_miss=point)
     tuned = Generator(card, tuned.network, tuned.device)
     tuned.seal()
     return tuned

@@ -22,7 +22,7 @@ from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
 from napari_fewshot.engine.look import features_at
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import FeatureCache, Samples, sample
-from napari_fewshot.engine.predict import offsets_of, predict_plane
+from napari_fewshot.engine.predict import empty_out, offsets_of, predict_plane
 from napari_fewshot.engine.segment import solver_of
 
 KNOWN_PER_CLASS = 200  # painted pixels of a class that others are compared with
@@ -99,6 +99,7 @@ class Guide:
                 self.generator, pixels, intensity=intensity, confidence=True, listener=listener
             )
             assert sure is not None
+            sure[values == 0] = 1  # of there being nothing
             return Answer(values, sure, np.ones(n_cells, np.float32))
         numbers = np.array(self.generator.card.class_numbers)
         values = np.empty(pixels.shape, np.min_scalar_type(int(numbers.max())))
@@ -119,6 +120,8 @@ class Guide:
             novelty[cells] = _nearest(seen, self.samples.x, self.scale).reshape(novelty[cells].shape).cpu()
             if kept is not None:
                 kept[cells] = seen.reshape(*novelty[cells].shape, -1).cpu()
+        empty_out(pixels, values, sure)
+        sure[values == 0] = 1
         return Answer(values, sure, novelty / self.typical, None if kept is None else kept.flatten(0, 1))
 
     def gain(self, answer: Answer) -> np.ndarray:

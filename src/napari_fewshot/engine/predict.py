@@ -15,7 +15,7 @@ from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.restorer import Restorer, empty_for, in_units_of
-from napari_fewshot.engine.settle import keep_mean
+from napari_fewshot.engine.settle import finite_pixels, keep_mean
 from napari_fewshot.engine.tiled import over_tiles, with_room
 
 LARGEST = 1e36  # grey level of which float32 can hold a sum of some hundred
@@ -47,7 +47,7 @@ def predict_plane(
     Returns
     -------
     values : ndarray
-        (Y, X) the painted class numbers as the smallest unsigned dtype, or (Y * factor, X * factor) in the input's dtype,
+        (Y, X) the painted class numbers as the smallest unsigned dtype, 0 where the plane is not finite, or (Y * factor, X * factor) in the input's dtype,
         range and mean (floats as float32; the mean of integers within half a grey level).
     confidence : ndarray or None
         float32, shape of ``values``.
@@ -105,9 +105,19 @@ def _classes(
         values[tile.inner] = numbers[logits.argmax(0).cpu().numpy()]
         if sure is not None:
             sure[tile.inner] = logits.softmax(0).amax(0).float().cpu().numpy()
+        empty_out(plane[tile.inner], values[tile.inner], None if sure is None else sure[tile.inner])
 
     over_tiles(generator, plane.shape, work, listener, tile_px)
     return values, sure
+
+
+def empty_out(pixels: np.ndarray, values: np.ndarray, sure: np.ndarray | None) -> None:
+    """Where pixels (y, x) are not finite there is no class, 0, in place, and nobody is sure of one."""
+    seen = finite_pixels(pixels)
+    if seen is not None:
+        values[~seen] = 0
+        if sure is not None:
+            sure[~seen] = 0
 
 
 def offsets_of(generator: Generator) -> Tensor | float:

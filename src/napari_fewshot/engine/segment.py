@@ -26,6 +26,7 @@ from napari_fewshot.engine.look import Look, pad_to_grid, whole
 from napari_fewshot.engine.network import Network, look
 from napari_fewshot.engine.painted import FeatureCache, Samples, fingerprint, sample
 from napari_fewshot.engine.patches import recontrasted
+from napari_fewshot.engine.predict import empty_out
 from napari_fewshot.engine.ridge import ALL_FOLDS, JUDGED_PER_CLASS, UNSEEN, point_on, ridge, weighed
 
 MARGIN = 0.02  # of IoU on the few strokes held out: less may be chance, and what was pretrained knows more pictures
@@ -198,6 +199,7 @@ class OnStrokes:
             looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
             parts = zip(_halves(tile.keep()), _halves(tile.inner), strict=True)
             at_once([partial(answer, looks, *part) for part in parts], self.samples.x.device.type)
+        empty_out(view.image, values, sure)
         return values, 1, sure
 
     def shrink(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Progress, Surveyed
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
-from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, next_spot, ranked
+from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, line_from, next_spot, ranked
 from napari_fewshot.core.job import Job, Propagate, Survey
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.strokes import Painting
@@ -20,12 +20,21 @@ from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.classes import name_image
 from napari_fewshot.ui.landing import Landing, Target
-from napari_fewshot.ui.layers import current_index, show_box, show_plane, take_picture
+from napari_fewshot.ui.layers import (
+    PlaneReader,
+    current_index,
+    plan_region,
+    same_array,
+    show_box,
+    show_plane,
+    take_picture,
+)
 from napari_fewshot.ui.learning import LearnedDots
+from napari_fewshot.ui.left_out import note_left_out
 from napari_fewshot.ui.painted import PaintedPlanes
-from napari_fewshot.ui.results import METADATA, provenance
+from napari_fewshot.ui.results import METADATA, Place, provenance
 from napari_fewshot.ui.scene import Params, Scene, take_scene
-from napari_fewshot.ui.work import Work
+from napari_fewshot.ui.work import Work, with_notes
 
 SURVEY_S = 3.0  # of looking around, after the first answer
 
@@ -60,6 +69,10 @@ class Guiding(QObject):
         return self.work is not None and self.work.is_running
 
     @property
+    def _notes(self) -> Sequence[str]:
+        return () if self.work is None else self.work.notes
+
+    @property
     def curve(self) -> tuple[list[int], list[float]]:
         """Slices along the stack that were looked at and the quality expected there; empty for a single plane."""
         axis = None if self._scene is None else leading_axis(self._scene.picture)
@@ -81,7 +94,7 @@ class Guiding(QObject):
         """Show where a stroke helps most now; looks around first when something has changed since the last time."""
         params = self._read()
         if self.seen and self._scene is not None and self._about == _about(params, self.learns, self._picture(params)):
-            self._bridge.call(self._scene.take_painting, partial(self._on_painting_taken, params))
+            self._bridge.call(partial(_painting_of, self._scene), partial(self._on_painting_taken, params))
         else:
             self._survey(params)
 
@@ -100,20 +113,35 @@ class Guiding(QObject):
         if scene is None:
             return
         start = current_index(scene.image, self._viewer, scene.picture)
+        if not any(line_from(scene.picture, start, step) for step in (1, -1)):
+            self.said.emit(
+                f"'{scene.place.name}' is a single slice, with no stack to carry it through: press Apply", True
+            )
+            return
         about = provenance(scene.card, scene.place.name, {"scope": "propagate", "start": start})
         landing = Landing(Target(scene.picture, scene.place, (start,), False), scene.card, about)
         make = partial(self._make_propagate, self._read(), scene, start)
-        work = self.work = self._bridge.submit(make, f"propagating from slice {', '.join(map(str, start)) or 'here'}")
+        work = self.work = self._bridge.submit(make, f"propagating from slice {', '.join(map(str, start))}")
         work.plane_done.connect(partial(self._on_work_plane_done, landing))
         work.ended.connect(partial(self._on_propagate_ended, landing))
         self._watch(work)
 
     def accept(self) -> Labels | None:
-        """Make strokes of what was learned from unpainted slices, together with the painted ones; the new layer."""
+        """Make strokes of what was learned from unpainted slices, together with the painted ones; the new layer.
+
+        None, and the reason told, when another image was chosen since.
+        """
+        scene, image = self._scene, self._read().image
+        if scene is not None and (image is not scene.image or not same_array(image, scene.picture.data)):
+            name = scene.picture.name
+            self.said.emit(
+                f"the marks were learned on '{name}', not on this image: choose it again or reject them", True
+            )
+            return None
         strokes = self._planes.labels if self._planes is not None else None
         layer = self.learned.accept(strokes)
-        if layer is not None and self._scene is not None:
-            name_image(layer, self._scene.image)
+        if layer is not None and scene is not None:
+            name_image(layer, scene.image)
         return layer
 
     def stop(self) -> None:
@@ -129,19 +157,33 @@ class Guiding(QObject):
         try:
             if not TASKS[params.task].needs_strokes:
                 raise ModelError("only a segmentation is guided: choose the task Segmentation")
-            scene = take_scene(params, self._bridge.models.card(params.model), self._viewer, self._scene)
+            scene = self._take_scene(params)
         except FewshotError as error:
             self.said.emit(str(error), True)
             return None
-        assert params.labels is not None  # take_scene would have said so
-        if self._planes is None or self._planes.labels is not params.labels:
-            if self._planes is not None:
-                self._planes.close()
-            self._planes = PaintedPlanes(params.labels, lambda: None)
+        self._follow(params.labels)
         scene.painted = self._planes
         scene.renew_classes()
         self._scene = scene
         return scene
+
+    def _take_scene(self, params: Params) -> Scene:
+        """With the strokes of the form, or without any where the model knows its classes already."""
+        card, image = self._bridge.models.card(params.model), params.image
+        if image is None or params.labels is not None or not card.classes:
+            return take_scene(params, card, self._viewer, self._scene)
+        picture = take_picture(image, self._viewer)
+        picture.check_size()
+        region = plan_region(image, self._viewer, picture)
+        return Scene(image, picture, Place.of_layer(image), PlaneReader(picture), card, region)
+
+    def _follow(self, labels: Labels | None) -> None:
+        """Watch the strokes of a labels layer, or none."""
+        if self._planes is not None and self._planes.labels is not labels:
+            self._planes.close()
+            self._planes = None
+        if self._planes is None and labels is not None:
+            self._planes = PaintedPlanes(labels, lambda: None)
 
     def _survey(self, params: Params) -> None:
         scene = self._begin(params)
@@ -170,18 +212,19 @@ class Guiding(QObject):
     def _watch(self, work: Work) -> None:
         work.progressed.connect(self._on_work_progressed)
         work.noted.connect(lambda message: self.said.emit(message, False))
+        note_left_out(self._bridge, work, self._planes)
         self.started.emit(work)
 
     def _make_survey(self, params: Params, scene: Scene, here: PlaneIndex) -> Job:
         model = self._bridge.models.read(params.model)
-        self._painting = scene.take_painting()
+        self._painting = _painting_of(scene)
         return Survey(model, scene.picture, self._painting, here, SURVEY_S, self.learns, params.seed)
 
     def _make_propagate(self, params: Params, scene: Scene, start: PlaneIndex) -> Job:
         model = self._bridge.models.read(params.model)
-        return Propagate(model, scene.picture, start, scene.take_painting(), params.confidence, params.seed)
+        return Propagate(model, scene.picture, start, _painting_of(scene), params.confidence, params.seed)
 
-    def _go(self, spot: Spot | None) -> None:
+    def _go(self, spot: Spot | None, notes: Sequence[str] = ()) -> None:
         scene = self._scene
         if spot is None or scene is None or scene.image not in self._viewer.layers:
             self.said.emit("there is no place to suggest: the image is gone or was not looked at", False)
@@ -190,7 +233,8 @@ class Guiding(QObject):
         show_box(scene.image, self._viewer, scene.picture, spot.index, spot.box)
         at = [str(i) for i, axis in zip(spot.index, scene.picture.leading, strict=True) if axis != "C"]
         where = "here" if leading_axis(scene.picture) is None else f"slice {', '.join(at)}"
-        self.said.emit(f"{where}: correct what is wrong in the middle of the view, then press Next again", False)
+        sentence = f"{where}: correct what is wrong in the middle of the view, then press Next again"
+        self.said.emit(with_notes(sentence, notes), False)
 
     def _on_painting_taken(self, params: Params, painting: Painting | None, error: Exception | None) -> None:
         """Go on with what was seen while nobody painted; the painting is the same object then."""
@@ -227,7 +271,7 @@ class Guiding(QObject):
             self._about = None
             self.said.emit(end.message, True)
         elif isinstance(end, Finished):
-            self._go(next_spot(ranked(self.seen), self._shown))
+            self._go(next_spot(ranked(self.seen), self._shown), self._notes)
         else:
             self.said.emit(f"stopped: {len(self.seen)} places were looked at", False)
         self.ended.emit()
@@ -243,8 +287,13 @@ class Guiding(QObject):
             self.said.emit("the result layer was removed: the propagation is stopped", False)
         else:
             n = f"{end.details['n_planes']} slices done" if isinstance(end, Finished) else "what is done stays"
-            self.said.emit("; ".join(("propagated: " + n, *stops)), False)
+            self.said.emit("; ".join(("propagated: " + n, *stops, *self._notes)), False)
         self.ended.emit()
+
+
+def _painting_of(scene: Scene) -> Painting | None:
+    """All strokes; None without a layer of them."""
+    return None if scene.painted is None else scene.take_painting()
 
 
 def _about(params: Params, learns: bool, picture: Picture | None) -> tuple[object, ...]:

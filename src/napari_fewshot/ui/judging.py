@@ -19,10 +19,11 @@ from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.comparing import ComparisonLayers
+from napari_fewshot.ui.left_out import note_left_out
 from napari_fewshot.ui.models import NotSavedError
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.scene import Params, Scene, take_scene
-from napari_fewshot.ui.work import Work
+from napari_fewshot.ui.work import Work, with_notes
 
 CLASSIC = "classic"
 
@@ -82,7 +83,8 @@ class Judging(QObject):
             self.said.emit(str(error), True)
             return
         if against == CLASSIC and against != params.model:
-            self._submit(partial(self._make_fit, case), "fitting the classic model", partial(self._on_fit_ended, case))
+            make = partial(self._make_fit, case, CLASSIC)
+            self._submit(case, make, "fitting the classic model", partial(self._on_fit_ended, case))
         else:
             self._judge(case)
 
@@ -103,9 +105,16 @@ class Judging(QObject):
             self.said.emit(f"'{gone[0]}' was renamed or deleted: judge again", False)
 
     def keep(self, name: str) -> None:
-        """Go on with one of the models; one that was made for the comparison becomes a version."""
+        """Go on with one of the models.
+
+        One that was made for the comparison becomes a version; one that has not seen any strokes is fitted to those of
+        the comparison and becomes one, too.
+        """
         case = self._case
         if case is None:
+            return
+        if self.is_running:
+            self.said.emit("wait until this has ended, then choose what to keep", False)
             return
         self.layers.remove()
         if name in case.kept:
@@ -116,9 +125,15 @@ class Judging(QObject):
             self._bridge.save(case.fitted[name], case.scene.finish, self._on_model_saved)
             return
         try:
-            self.kept.emit(self._bridge.models.card(name))
+            card = self._bridge.models.card(name)
         except FewshotError as error:
             self.said.emit(str(error), True)
+            return
+        if card.classes:
+            self.kept.emit(card)
+            return
+        make, title = partial(self._make_fit, case, name), f"fitting {name} to the strokes"
+        self._submit(case, make, title, partial(self._on_keep_ended, case))
 
     def set_operating_point(self, point: OperatingPoint) -> None:
         """Make a version of the model that was judged first, with the border of one class moved."""
@@ -150,18 +165,20 @@ class Judging(QObject):
 
     def _judge(self, case: Case) -> None:
         title = f"judging {' and '.join(case.cards)}"
-        self._submit(partial(self._make_judge, case), title, partial(self._on_judge_ended, case))
+        self._submit(case, partial(self._make_judge, case), title, partial(self._on_judge_ended, case))
 
-    def _submit(self, make: Callable[[], Job], title: str, on_ended: Callable[[End], None]) -> None:
+    def _submit(self, case: Case, make: Callable[[], Job], title: str, on_ended: Callable[[End], None]) -> None:
         self.work = self._bridge.submit(make, title)
+        self.work.noted.connect(lambda message: self.said.emit(message, False))
         self.work.ended.connect(on_ended)
+        note_left_out(self._bridge, self.work, case.scene.painted)
         self.started.emit(self.work)
 
-    def _make_fit(self, case: Case) -> Job:
+    def _make_fit(self, case: Case, name: str) -> Job:
         painting = case.scene.take_painting()
         painting.check()
-        model = self._bridge.models.read(CLASSIC)
-        return FineTune(model, painting, (), Budget(steps=0), case.params.seed, None, CLASSIC)
+        model = self._bridge.models.read(name)
+        return FineTune(model, painting, (), Budget(steps=0), case.params.seed, None, name)
 
     def _make_judge(self, case: Case) -> Job:
         models = tuple(case.fitted.get(name) or self._bridge.models.read(name) for name in case.cards)
@@ -176,6 +193,14 @@ class Judging(QObject):
         else:
             self._on_judge_ended(case, end)
 
+    def _on_keep_ended(self, case: Case, end: End) -> None:
+        if isinstance(end, Finished) and end.model is not None:
+            self._bridge.save(end.model, case.scene.finish, self._on_model_saved)
+        else:
+            is_failure = isinstance(end, Failed | Lost)
+            self.said.emit(end.message if is_failure else "stopped: nothing was kept", is_failure)  # type: ignore[union-attr]
+        self.ended.emit()
+
     def _on_judge_ended(self, case: Case, end: End) -> None:
         if case.scene.painted is not None:
             case.scene.painted.close()
@@ -184,7 +209,8 @@ class Judging(QObject):
             self._show(case)
             self.judged.emit(self.verdicts)
             scores = ", ".join(spoken(v) for v in self.verdicts if v.held_out)
-            self.said.emit(f"mean IoU on strokes held out: {scores or 'too few strokes to tell'}", False)
+            sentence = f"mean IoU on strokes held out: {scores or 'too few strokes to tell'}"
+            self.said.emit(with_notes(sentence, self.work.notes if self.work is not None else ()), False)
             self.check_models()
         else:
             is_failure = isinstance(end, Failed | Lost)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import napari
 import numpy as np
 from napari.layers import Labels
@@ -13,6 +15,17 @@ from napari_fewshot.ui.classes import classes_of, name_classes
 from napari_fewshot.ui.layers import copy_painted
 from napari_fewshot.ui.results import METADATA, Place, ResultStack, class_colours, corner_of, insert_quietly, provenance
 
+LEARNED = re.compile(r"( and learned)( \[\d+\])?$")  # at the end of a name, with what napari appends to tell two apart
+
+
+MADE = "napari-fewshot-made"  # of a strokes layer's metadata: what a model marked there
+Made = dict[PlaneIndex, Strokes]
+
+
+def made_on(labels: Labels) -> Made:
+    """What a model marked on a strokes layer, by plane; where it was painted over since, its label is another."""
+    return labels.metadata.get(MADE, {})
+
 
 class LearnedDots:
     """Dots of confident pixels on one picture. Guards that nothing is learned from them before they are accepted."""
@@ -22,6 +35,7 @@ class LearnedDots:
         self.layer: Labels | None = None
         self._stack: ResultStack | None = None
         self._about: tuple[Picture, Place, ModelCard] | None = None
+        self._made: Made = {}
 
     @property
     def is_waiting(self) -> bool:
@@ -31,7 +45,7 @@ class LearnedDots:
     def follow(self, picture: Picture, place: Place, card: ModelCard) -> None:
         """Begin anew for a survey; what nobody accepted is out of date."""
         self.reject()
-        self._about = picture, place, card
+        self._about, self._made = (picture, place, card), {}
 
     def add(self, index: PlaneIndex, dots: Strokes) -> None:
         """Show what was learned on one plane.
@@ -52,6 +66,7 @@ class LearnedDots:
         plane = np.array(self._stack.array[where])
         plane[tuple(dots.yx.T)] = dots.classes
         self._stack.write(where, plane)
+        self._made[where] = dots
         self.layer.refresh(extent=False)
 
     def reject(self) -> None:
@@ -65,10 +80,17 @@ class LearnedDots:
         layer, self.layer, self._stack = self.layer, None, None
         if layer is None or self._about is None:
             return None
-        if strokes is not None:
-            copy_painted(strokes, layer, self._about[0])
+        picture, _, card = self._about
+        made = dict(made_on(strokes)) if strokes is not None else {}
+        for where, dots in self._made.items():
+            made[where] = dots.joined(made[where]) if where in made else dots
+        layer.metadata[MADE] = made
+        if strokes is None:
+            name_classes(layer, card.classes)
+        else:
+            copy_painted(strokes, layer, picture)
             name_classes(layer, classes_of(strokes))
-            layer.name = f"{strokes.name} and learned"
+            layer.name = LEARNED.sub("", strokes.name) + " and learned"
         return layer
 
     @staticmethod

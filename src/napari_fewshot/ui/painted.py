@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_fewshot.core.errors import StrokesError
+from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.intensity import key_of
 from napari_fewshot.core.objects import painted_objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.strokes import MAXIMUM_CLASS, PaintedPlane, Painting, Strokes
 from napari_fewshot.ui.layers import Box, PlaneReader, array_of, fits_strokes, strokes_shapes
+from napari_fewshot.ui.learning import made_on
 
 WHOLE_PX = 2048  # planes up to this side travel whole
 MISPLACED_PX = 0.51  # half a pixel may be a matter of corners and centres
@@ -94,6 +95,7 @@ class PaintedPlanes:
         self._boxes: dict[PlaneIndex, Box] = {}
         self._changed: set[PlaneIndex] = set()
         self._planes: dict[PlaneIndex, tuple[PaintedPlane, ...]] = {}
+        self._left_out: dict[PlaneIndex, PictureError] = {}
         self._reader: PlaneReader | None = None
         self._as_objects = False
         self._painting = Painting(())
@@ -105,6 +107,16 @@ class PaintedPlanes:
     def labels(self) -> Labels | None:
         return self._labels()
 
+    @property
+    def left_out(self) -> str:
+        """On which planes there were strokes, but nothing to learn from, in a sentence; empty when on none."""
+        if not self._left_out or self._reader is None:
+            return ""
+        axes = self._reader.picture.leading
+        at = [", ".join(str(i) for i, a in zip(k, axes, strict=True) if a != "C") for k in sorted(self._left_out)]
+        slices = f"slice {at[0]}" if len(at) == 1 else f"slices {' and '.join(at)}"
+        return f"the strokes on {slices} are left out: the image has no finite pixel there"
+
     def close(self) -> None:
         """Stop following the layer; what was taken stays valid."""
         if (labels := self.labels) is not None:
@@ -115,12 +127,15 @@ class PaintedPlanes:
     def take(self, reader: PlaneReader, class_names: tuple[str, ...] = (), as_objects: bool = False) -> Painting:
         """All strokes with the pixels under them; the very same object as before when nothing has changed.
 
-        With ``as_objects`` 1 is background and every other number is an object.
+        With ``as_objects`` 1 is background and every other number is an object. Planes without a finite pixel are left
+        out; see `left_out`.
 
         Raises
         ------
         StrokesError
             Negative values, or more classes than can be learned.
+        PictureError
+            No painted plane has a finite pixel.
         """
         labels = self.labels
         if labels is None:
@@ -137,6 +152,8 @@ class PaintedPlanes:
                 self._changed |= changed  # nothing is forgotten when a lazy plane cannot be read
             raise
         planes = tuple(p for _, found in sorted(self._planes.items()) for p in found)
+        if self._left_out and not planes:
+            raise next(iter(self._left_out.values()))
         old = self._painting
         if class_names != old.class_names or list(map(id, planes)) != list(map(id, old.planes)):
             self._painting = Painting(planes, class_names)
@@ -148,7 +165,7 @@ class PaintedPlanes:
         is_new = self._scan(array)
         with self._lock:
             if is_new or reader is not self._reader or as_objects is not self._as_objects:
-                self._reader, self._as_objects, self._planes = reader, as_objects, {}
+                self._reader, self._as_objects, self._planes, self._left_out = reader, as_objects, {}, {}
                 self._changed = set(self._boxes)
             changed, self._changed = self._changed, set()
             return changed, dict(self._boxes)
@@ -178,13 +195,29 @@ class PaintedPlanes:
         if self._as_objects:
             values = painted_objects(values)
         if values.size and (values.min() < 0 or values.max() > MAXIMUM_CLASS):
-            raise StrokesError(
-                f"the strokes hold values from {values.min()} to {values.max()}: use 0 = not painted "
-                f"and classes 1 to {MAXIMUM_CLASS}"
-            )
-        strokes = Strokes.of_plane(values).shifted(-box[0].start, -box[1].start)
+            cure = f"use 0 = not painted and classes 1 to {MAXIMUM_CLASS}"
+            if values.min() >= 0:
+                cure += "; if every number is one object, tick 'objects of' below Apply and then 'painted so'"
+            raise StrokesError(f"the strokes hold values from {values.min()} to {values.max()}: {cure}")
+        strokes = Strokes.of_plane(values, self._made_on(index, box, values)).shifted(-box[0].start, -box[1].start)
         old = {(p.key, *_bounds(p.strokes)): p for p in self._planes.get(index, ())}
-        return tuple(_reused(p, old) for p in _painted(strokes, source, reader))
+        self._left_out.pop(index, None)
+        try:
+            return tuple(_reused(p, old) for p in _painted(strokes, source, reader))
+        except PictureError as error:
+            self._left_out[index] = error
+            return ()
+
+    def _made_on(self, index: PlaneIndex, box: Box, values: np.ndarray) -> np.ndarray | None:
+        """What a model marked in a box of a plane, 0 elsewhere; None where it marked nothing."""
+        labels = self.labels
+        dots = made_on(labels).get(index) if labels is not None else None
+        if dots is None:
+            return None
+        made, yx = np.zeros_like(values), dots.yx - [s.start for s in box]
+        inside = np.all((yx >= 0) & (yx < values.shape), 1)
+        made[tuple(yx[inside].T)] = dots.classes[inside]
+        return made
 
     def _touch(self, index: PlaneIndex, box: Box) -> None:
         old = self._boxes.get(index, box)
@@ -274,8 +307,9 @@ def _around(low: int, high: int, n: int) -> slice:
     )
 
 
-def _bounds(strokes: Strokes) -> tuple[int, bytes, bytes]:
-    return len(strokes), strokes.yx.tobytes(), strokes.classes.tobytes()
+def _bounds(strokes: Strokes) -> tuple[int, bytes, bytes, bytes]:
+    marks = b"" if strokes.marks is None else strokes.marks.tobytes()
+    return len(strokes), strokes.yx.tobytes(), strokes.classes.tobytes(), marks
 
 
 def _reused(plane: PaintedPlane, old: dict[Any, PaintedPlane]) -> PaintedPlane:

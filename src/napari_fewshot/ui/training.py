@@ -21,6 +21,7 @@ from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.ahead import Lookout
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.layers import Region, plan_region, spoken
+from napari_fewshot.ui.left_out import note_left_out
 from napari_fewshot.ui.models import NotSavedError
 from napari_fewshot.ui.orders import Orders
 from napari_fewshot.ui.painted import PaintedPlanes
@@ -49,6 +50,7 @@ class Trainer(QObject):
         self.work: Work | None = None
         self.live_work: Work | None = None
         self.live_model: ModelFile | None = None
+        self.notes: list[str] = []  # of the training, or the last refit of Live, that ended
         self._scene: Scene | None = None
         self._live_scene: Scene | None = None
         self._labels: Labels | None = None
@@ -75,7 +77,12 @@ class Trainer(QObject):
 
     @property
     def can_resume(self) -> bool:
-        return self._last is not None and not self.is_training and self._last[0].image in self._viewer.layers
+        """Whether the image of the last training is there, and strokes on it where it needs some."""
+        layers = self._viewer.layers
+        if self._last is None or self.is_training or self._last[0].image not in layers:
+            return False
+        params = self._resumed(self._last[0])
+        return params.labels in layers or not TASKS[params.task].needs_strokes
 
     @property
     def is_learning(self) -> bool:
@@ -99,10 +106,14 @@ class Trainer(QObject):
     def resume(self) -> None:
         """Go on from where the last training ended."""
         if self._last is not None and self.can_resume:
-            (params, model), form = self._last, self._read()
-            about = form if form.image is params.image else params  # strokes and target belong to their image
-            wanted = replace(form, task=params.task, image=params.image, labels=about.labels, target=about.target)
-            self._start(replace(wanted, model=model.card.name), model)
+            params, model = self._last
+            self._start(replace(self._resumed(params), model=model.card.name), model)
+
+    def _resumed(self, params: Params) -> Params:
+        """What a training goes on with: its own image, and all else as the form says now."""
+        form = self._read()
+        about = form if form.image is params.image else params  # strokes and target belong to their image
+        return replace(form, task=params.task, image=params.image, labels=about.labels, target=about.target)
 
     def stop(self) -> None:
         """Ask the training to end with the best so far."""
@@ -198,6 +209,7 @@ class Trainer(QObject):
         work.previewed.connect(partial(self._on_work_previewed, scene))
         work.plane_done.connect(partial(self._on_look_done, scene, scene.region))
         work.noted.connect(lambda message: self.said.emit(message, False))
+        note_left_out(self._bridge, work, scene.painted)
 
     def _on_work_previewed(self, scene: Scene, event: Preview) -> None:
         self._show(scene, Answer(event.index, event.origin, event.values, event.factor, event.confidence))
@@ -212,12 +224,13 @@ class Trainer(QObject):
             self.preview.show(answer, scene.picture, scene.place, scene.card, strokes)
 
     def _on_work_ended(self, params: Params, end: End) -> None:
+        self.notes = [] if self.work is None else self.work.notes
         if isinstance(end, Finished | Stopped) and end.model is not None:
             self._last = (params, end.model)
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
         self.follow(self._labels)
-        self._forget_gone_training()
+        self._forget_gone_image()
         self.ended.emit(end)
 
     def _on_work_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
@@ -227,6 +240,7 @@ class Trainer(QObject):
         self._on_live_versioned(card, error)
 
     def _on_live_ended(self, scene: Scene, end: End) -> None:
+        self.notes = [] if self.live_work is None else self.live_work.notes
         if isinstance(end, Finished | Stopped) and end.model is not None and not self.is_training:
             self.live_model, self._live_scene = end.model, scene
         elif isinstance(end, Failed | Lost):
@@ -255,6 +269,7 @@ class Trainer(QObject):
         if self.is_training and self.work is not None:
             if scene is not None and scene.painted is not None:
                 self._bridge.send(self.work, Painting, partial(self._orders.take_new_painting, scene))
+                note_left_out(self._bridge, self.work, scene.painted)
         elif self._is_live and TASKS[self._read().task].needs_strokes:
             self._bridge.call(self._has_new_strokes, self._on_strokes_compared)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QObject, Signal
 
@@ -33,6 +33,7 @@ class Work(QObject):
         self.finish = finish
         self.job_id: str | None = None
         self.is_running = True
+        self.notes: list[str] = []
         self.stopping = threading.Event()
         self.submitting = threading.Lock()  # so that a stop comes either before the job is handed in or after
 
@@ -51,10 +52,24 @@ class Work(QObject):
         elif isinstance(event, Surveyed):
             self.surveyed.emit(event)
         elif isinstance(event, Note):
-            self.noted.emit(event.message)
+            if event.job_id:
+                self.note(event.message)
+            else:  # what the viewer's side says of a stroke passes with the next one
+                self.noted.emit(event.message)
         elif isinstance(event, End):
             self.is_running = False
             self.ended.emit(event)
+
+    def note(self, message: str) -> None:
+        """Say something that is to be read when the job has ended, too."""
+        if message not in self.notes:
+            self.notes.append(message)
+        self.noted.emit(message)
+
+
+def with_notes(sentence: str, notes: Sequence[str]) -> str:
+    """A sentence that ends a job, and what was noted before."""
+    return "; ".join((sentence, *notes))
 
 
 def failed_by(error: Exception) -> Failed:

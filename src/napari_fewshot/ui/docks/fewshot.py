@@ -46,7 +46,7 @@ from napari_fewshot.ui.layers import take_picture
 from napari_fewshot.ui.preferences import read_preferences
 from napari_fewshot.ui.scene import Params
 from napari_fewshot.ui.training import Trainer
-from napari_fewshot.ui.work import Work
+from napari_fewshot.ui.work import Work, with_notes
 
 STOPPING = "stopping…"
 
@@ -109,6 +109,7 @@ class FewshotDock(QWidget):
         self.data.task_changed.connect(self._on_task_changed)
         for changed in (self.data.model_changed, self.data.image_layer.layer_changed):
             changed.connect(self._trust_desk.look_at_spectrum)
+            changed.connect(lambda what: self._show_state())
             changed.connect(lambda what: self._trainer.renew_look())
         self.data.model_changed.connect(self._on_model_changed)
         self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
@@ -144,6 +145,7 @@ class FewshotDock(QWidget):
             parting.connect(self._on_worker_parting)
         self._bridge.busy_changed.connect(self._on_bridge_busy_changed)
         self._bridge.models_changed.connect(self._on_bridge_models_changed)
+        self._viewer.layers.events.removed.connect(self._on_viewer_layers_removed)
         self._viewer.events.theme.connect(self._on_viewer_theme_changed)
 
     def say(self, sentence: str, is_failure: bool = False) -> None:
@@ -225,6 +227,7 @@ class FewshotDock(QWidget):
 
     def _on_strokes_chosen(self, labels: Labels | None) -> None:
         self._trainer.follow(labels)
+        self._show_state()
         self._trainer.renew_look()
         image = self.data.image_layer.layer
         if labels is not None and image is not None and (other := other_image(labels, image)) is not None:
@@ -288,7 +291,8 @@ class FewshotDock(QWidget):
         is_current = card.task == self.data.task_name
         if is_current:
             self.data.choose_model(card)
-        self.say(f"saved as {card.name} ({card.seconds:.0f} s, {card.steps} steps{score}): apply it, or go on")
+        sentence = f"saved as {card.name} ({card.seconds:.0f} s, {card.steps} steps{score}): apply it, or go on"
+        self.say(with_notes(sentence, self._trainer.notes))
         applies, self._applies_when_saved = self._applies_when_saved and is_current, False
         if applies:
             self._on_apply_wanted()
@@ -325,6 +329,9 @@ class FewshotDock(QWidget):
     def _on_bridge_models_changed(self) -> None:
         self.data.refresh_models()
         self.versions.refresh()
+
+    def _on_viewer_layers_removed(self, event: Any = None) -> None:
+        self._show_state()
 
     def _on_viewer_theme_changed(self, event: Any = None) -> None:
         self.train.plot.paint_theme(*theme_colours(self._viewer))

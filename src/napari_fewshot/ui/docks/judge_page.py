@@ -188,7 +188,7 @@ class JudgePage(QWidget):
             self._choices.addWidget(one, n // 2, 1 + n % 2)
         self._choices.addWidget(QLabel("Keep"), 2, 0)
         for n, name in enumerate(names):
-            hint = f"Goes on with {name} as the current model; a classic one becomes a version."
+            hint = f"Goes on with {name} as the current model; one that is no version yet becomes one."
             one = button(name, f"keep_{n}", hint, partial(self.keep_wanted.emit, name))
             one.setAccessibleName(f"Keep {name}")
             self._choices.addWidget(one, 2, 1 + n)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QSpinBox, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QLabel, QSpinBox, QWidget
 
 from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.judge import HeldOut
 from napari_fewshot.core.operating import NeverMiss, OperatingPoint, operating_point
-from napari_fewshot.ui.docks.fields import button, caption, named, narrow, quietly
+from napari_fewshot.ui.docks.class_combo import ClassCombo
+from napari_fewshot.ui.docks.fields import button, caption, named
 
 PERCENT = 95
 
@@ -24,8 +25,7 @@ class NeverMissForm(QWidget):
         super().__init__()
         self._held_out: HeldOut | None = None
         hint = "The class of which little may be missed, however rare it is."
-        self.of_class = narrow(named(QComboBox(), "never_miss_class", "Never miss", hint))
-        self.of_class.setMinimumContentsLength(5)
+        self.of_class = ClassCombo("never_miss_class", "Never miss", hint)
         self.recall = named(
             QSpinBox(), "never_miss_recall", "Share to be found",
             "At least this share of the class is found among strokes held out; more costs more false alarms.",
@@ -45,9 +45,9 @@ class NeverMissForm(QWidget):
         grid.setColumnStretch(1, 1)
         grid.addWidget(caption("Never miss", self.of_class), 0, 0)
         grid.addWidget(self.of_class, 0, 1)
-        grid.addWidget(self.recall, 0, 2)
-        grid.addWidget(self.set, 0, 3)
-        grid.addWidget(self.cost, 1, 0, 1, 4)
+        grid.addWidget(self.recall, 0, 2, 1, 2)
+        grid.addWidget(self.cost, 1, 0, 1, 3)
+        grid.addWidget(self.set, 1, 3, Qt.AlignmentFlag.AlignTop)
         self.of_class.currentIndexChanged.connect(lambda index: self._show())
         self.recall.valueChanged.connect(lambda percent: self._show())
         self.judge(None, (), False)
@@ -55,19 +55,16 @@ class NeverMissForm(QWidget):
     @property
     def point(self) -> OperatingPoint | None:
         """The operating point of what is chosen."""
-        number = self.of_class.currentData()
+        number = self.of_class.number
         if self._held_out is None or number is None:
             return None
-        return operating_point(self._held_out, NeverMiss(int(number), self.recall.value() / 100))
+        return operating_point(self._held_out, NeverMiss(number, self.recall.value() / 100))
 
     def judge(self, held_out: HeldOut | None, classes: Sequence[ClassLabel], can_set: bool) -> None:
         """Take what the current model answers on strokes held out; ``can_set`` when it is a version."""
-        before = self.of_class.currentData() or 2
         self._held_out = held_out
-        quietly(self.of_class, self.of_class.clear)
-        for k in held_out.classes if held_out is not None else ():
-            self.of_class.addItem(classes[k - 1].name if k <= len(classes) else f"class {k}", k)
-        self.of_class.setCurrentIndex(max(0, self.of_class.findData(before)))
+        numbers = held_out.classes if held_out is not None else ()
+        self.of_class.show_classes({k: classes[k - 1].name if k <= len(classes) else f"class {k}" for k in numbers})
         self.set.setEnabled(can_set)
         self.setVisible(held_out is not None)
         self._show()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QWidget
 
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.objects import OBJECT, SPLIT, Objects
-from napari_fewshot.ui.docks.fields import caption, named, narrow, quietly
+from napari_fewshot.core.objects import SPLIT, Objects
+from napari_fewshot.ui.docks.class_combo import ClassCombo
+from napari_fewshot.ui.docks.fields import caption, named
 
 
 class ObjectsForm(QWidget):
@@ -21,8 +22,7 @@ class ObjectsForm(QWidget):
             "see the features table of the result layer.",
         )  # fmt: skip
         hint = "The class whose objects are told apart."
-        self.of_class = narrow(named(QComboBox(), "objects_class", "Class of objects", hint))
-        self.of_class.setMinimumContentsLength(5)
+        self.of_class = ClassCombo("objects_class", "Class of objects", hint)
         self.split = named(
             QDoubleSpinBox(), "objects_split", "Split",
             "How readily what touches is cut apart: two parts are two objects where the neck between them is narrower "
@@ -55,18 +55,14 @@ class ObjectsForm(QWidget):
         return bool(self.wanted.isChecked() and self.painted.isChecked())
 
     def show_classes(self, names: dict[int, str]) -> None:
-        """Offer classes by number; the last one that was chosen, or the object, stays."""
-        before = self.of_class.currentData() or OBJECT
-        quietly(self.of_class, self.of_class.clear)
-        for number, name in names.items():
-            self.of_class.addItem(name, number)
-        self.of_class.setCurrentIndex(max(0, self.of_class.findData(before)))
+        """Offer classes by number."""
+        self.of_class.show_classes(names)
 
     def objects(self, card: ModelCard) -> Objects | None:
         """What is asked of a model; None for classes."""
-        if not self.wanted.isChecked() or self.of_class.currentData() is None:
+        number = self.of_class.number
+        if not self.wanted.isChecked() or number is None:
             return None
-        number = int(self.of_class.currentData())
         return Objects(number, self.split.value(), card.smallest_of(number))
 
     def _on_wanted_toggled(self, is_wanted: bool) -> None:
