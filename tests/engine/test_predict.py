@@ -151,3 +151,14 @@ def test_out_of_memory_halves_the_tiles_and_says_so(
     monkeypatch.setattr(tiled, "run", no_memory)
     with pytest.raises(ComputeError, match="smallest tile"):
         predict_plane(denoiser, superalloy[0])
+
+
+def test_where_a_plane_is_not_finite_there_is_no_class_and_no_confidence(
+    segmenter: Generator, superalloy: tuple[np.ndarray, np.ndarray]
+) -> None:
+    image, truth = superalloy[0].astype(np.float32), superalloy[1]
+    tuned = fine_tune_segment(segmenter, painting_of([image], [simulate_strokes(truth, 3)]), Budget(steps=0))
+    image[100:150, 60:120] = np.nan
+    values, sure = predict_plane(tuned, image, confidence=True)
+    assert (values[100:150, 60:120] == 0).all() and (sure[100:150, 60:120] == 0).all()
+    assert (np.delete(values, np.s_[100:150], 0) > 0).all()

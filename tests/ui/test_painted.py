@@ -7,9 +7,11 @@ from napari.layers import Image, Labels
 
 from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.picture import Picture
+from napari_fewshot.core.strokes import Strokes
 from napari_fewshot.ui import painted
 from napari_fewshot.ui.classes import new_strokes_layer
 from napari_fewshot.ui.layers import PlaneReader, take_picture
+from napari_fewshot.ui.learning import MADE
 from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_channel, check_place, check_strokes
 
 
@@ -299,3 +301,17 @@ def test_a_strokes_layer_of_another_shape_is_refused_with_a_cure(image, shape):
 def test_no_strokes_layer_is_refused_with_a_cure(image):
     with pytest.raises(StrokesError, match="New strokes layer"):
         check_strokes(None, Picture(image, "ZYX"))
+
+
+def test_what_a_model_marked_is_told_from_what_was_painted(reader, image, calls):
+    array = np.zeros(image.shape, np.uint8)
+    array[3, 10:13, 20:23], array[3, 40:43, 20:23], array[3, 50, 5:9] = 1, 2, 2
+    dots = Strokes.of_plane(np.where(np.arange(64)[:, None] < 45, array[3], 0))
+    labels = Labels(array, metadata={MADE: {(3,): dots}})
+    planes = follow(labels, calls)
+    (plane,) = planes.take(reader).planes
+    assert plane.strokes.marks.sum() == 18 and not plane.strokes.marks[plane.strokes.yx[:, 0] == 50].any()
+    labels.brush_size = 1
+    labels.paint((3, 11, 21), 2)  # corrected
+    (plane,) = planes.take(reader).planes
+    assert plane.strokes.marks.sum() == 17 and len(plane.strokes) == 22
