@@ -316,7 +316,8 @@ def test_an_image_removed_while_it_is_trained_is_shown_until_the_end_and_not_res
     qtbot.wait(SETTLED_MS)
     assert "preview em-segment" in viewer.layers and not gone
     trainer.work.tell(Stopped("", tuned))
-    assert gone and not trainer.can_resume and "preview em-segment" not in viewer.layers
+    assert gone and not trainer.can_resume
+    qtbot.waitUntil(lambda: "preview em-segment" not in viewer.layers)
 
 
 def test_strokes_that_were_removed_are_not_gone_on_with(trainer, desk, form, painted, tuned, viewer):

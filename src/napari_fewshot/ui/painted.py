@@ -195,10 +195,15 @@ class PaintedPlanes:
         if self._as_objects:
             values = painted_objects(values)
         if values.size and (values.min() < 0 or values.max() > MAXIMUM_CLASS):
-            cure = f"use 0 = not painted and classes 1 to {MAXIMUM_CLASS}"
-            if values.min() >= 0:
-                cure += "; if every number is one object, tick 'objects of' below Apply and then 'painted so'"
-            raise StrokesError(f"the strokes hold values from {values.min()} to {values.max()}: {cure}")
+            if values.min() >= 0:  # in few words: all of them fit into the status line
+                raise StrokesError(
+                    f"the strokes hold {values.max()}: use classes 1 to {MAXIMUM_CLASS}, or, if numbers are objects, "
+                    "tick 'objects of' and then 'painted so' below Apply"
+                )
+            raise StrokesError(
+                f"the strokes hold values from {values.min()} to {values.max()}: use 0 = not painted "
+                f"and classes 1 to {MAXIMUM_CLASS}"
+            )
         strokes = Strokes.of_plane(values, self._made_on(index, box, values)).shifted(-box[0].start, -box[1].start)
         old = {(p.key, *_bounds(p.strokes)): p for p in self._planes.get(index, ())}
         self._left_out.pop(index, None)

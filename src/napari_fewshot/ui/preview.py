@@ -51,6 +51,11 @@ class PreviewLayers:
         self._refused: set[str] = set()
         self._place: Place | None = None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the viewer holds no layer but these."""
+        return all(layer in self._layers.values() for layer in self._viewer.layers)
+
     def allow(self) -> None:
         """Let previews appear again: a new job was asked for."""
         self._refused.clear()

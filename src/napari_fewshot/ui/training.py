@@ -230,7 +230,9 @@ class Trainer(QObject):
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
         self.follow(self._labels)
-        self._forget_gone_image()
+        self._forget_gone_training()
+        if not self.preview.is_alone:  # napari 0.9 crashes when emptied after a layer was removed brush in hand
+            self._gone_timer.start()
         self.ended.emit(end)
 
     def _on_work_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
