@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 import napari
+import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
@@ -15,19 +16,21 @@ from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, next_spot, ranked
 from napari_fewshot.core.job import Job, Propagate, Survey
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.core.strokes import Painting
+from napari_fewshot.core.strokes import Painting, thinned_strokes
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.classes import name_image
+from napari_fewshot.ui.corrected import Result, results_of, with_confidence
 from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.layers import current_index, show_box, show_plane, take_picture
 from napari_fewshot.ui.learning import LearnedDots
-from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.painted import PaintedPlanes, painted_planes
 from napari_fewshot.ui.results import METADATA, provenance
 from napari_fewshot.ui.scene import Params, Scene, take_scene
 from napari_fewshot.ui.work import Work
 
 SURVEY_S = 3.0  # of looking around, after the first answer
+KNOWN_PER_CLASS = 2000  # pixels of a corrected slice that are learned from
 
 
 class Guiding(QObject):
@@ -99,11 +102,19 @@ class Guiding(QObject):
         scene = self._begin(self._read())
         if scene is None:
             return
-        start = current_index(scene.image, self._viewer, scene.picture)
-        about = provenance(scene.card, scene.place.name, {"scope": "propagate", "start": start})
+        start, channel = current_index(scene.image, self._viewer, scene.picture), scene.picture.channel
+        how = {"scope": "propagate", "start": start, "channel": channel}
+        about = provenance(scene.card, scene.place.name, how)
         landing = Landing(Target(scene.picture, scene.place, (start,), False), scene.card, about)
-        make = partial(self._make_propagate, self._read(), scene, start)
-        work = self.work = self._bridge.submit(make, f"propagating from slice {', '.join(map(str, start)) or 'here'}")
+        results = results_of(self._viewer, scene.image, scene.picture, scene.painted)
+        corrected = next((r for r in results if r.is_corrected_at(start)), None)
+        before = corrected or next((r for r in results if r.is_propagated()), None)
+        if before is not None and before.is_propagated(scene.card):
+            landing.go_on(with_confidence(before.layer, self._viewer, scene.card, channel))
+        make = partial(self._make_propagate, self._read(), scene, start, before, landing)
+        title = f"propagating from slice {', '.join(map(str, start)) or 'here'}"
+        title += "" if corrected is None else f" as corrected in '{corrected.layer.name}'"
+        work = self.work = self._bridge.submit(make, title)
         work.plane_done.connect(partial(self._on_work_plane_done, landing))
         work.ended.connect(partial(self._on_propagate_ended, landing))
         self._watch(work)
@@ -177,9 +188,21 @@ class Guiding(QObject):
         self._painting = scene.take_painting()
         return Survey(model, scene.picture, self._painting, here, SURVEY_S, self.learns, params.seed)
 
-    def _make_propagate(self, params: Params, scene: Scene, start: PlaneIndex) -> Job:
-        model = self._bridge.models.read(params.model)
-        return Propagate(model, scene.picture, start, scene.take_painting(), params.confidence, params.seed)
+    def _make_propagate(
+        self, params: Params, scene: Scene, start: PlaneIndex, before: Result | None, landing: Landing
+    ) -> Job:
+        """With all slices of an earlier result that the user corrected, which are learned from like painted ones."""
+        model, painting = self._bridge.models.read(params.model), scene.take_painting()
+        known = {} if scene.painted is None else scene.painted.take_labels(scene.reader)
+        landing.corrected = {} if before is None else before.corrected()
+        planes = list(painting.planes)
+        for index, values in landing.corrected.items():
+            strokes = thinned_strokes(values, KNOWN_PER_CLASS, np.random.default_rng(params.seed))
+            planes += painted_planes(strokes, index, scene.reader)
+            known[index] = np.where(values > 0, values, known.get(index, values))
+        painting = Painting(tuple(planes), painting.class_names)
+        confidence = params.confidence or "confidence" in landing.layers
+        return Propagate(model, scene.picture, start, painting, confidence, params.seed, known)
 
     def _go(self, spot: Spot | None) -> None:
         scene = self._scene
@@ -236,7 +259,8 @@ class Guiding(QObject):
         stops = end.details["stops"] if isinstance(end, Finished) else ("stopped by the user",)
         for layer in landing.layers.values():
             about = layer.metadata[METADATA]
-            about["parameters"] = {**about["parameters"], "stops": list(stops)}
+            ended = {"stops": list(stops), "corrected": sorted(landing.corrected)}
+            about["parameters"] = {**about["parameters"], **ended}
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
         elif landing.is_removed(self._viewer):

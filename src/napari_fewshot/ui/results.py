@@ -23,6 +23,7 @@ from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.strokes import MAXIMUM_CLASS
 
 METADATA = "napari_fewshot"
+SOURCE = "source_id"  # in it: of the image layer that a result was made from
 MEMORY_SHARE = 0.25  # of the free memory: a larger result goes to disk
 
 
@@ -90,6 +91,13 @@ class ResultStack:
         limit = MEMORY_SHARE * psutil.virtual_memory().available if limit_bytes is None else limit_bytes
         n_bytes = float(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize
         self.array: Any = np.zeros(shape, dtype) if n_bytes <= limit else _on_disk(shape, dtype)
+
+    @classmethod
+    def of(cls, array: Any) -> ResultStack:
+        """One that goes on filling an array."""
+        stack = cls((0,), array.dtype)
+        stack.array = array
+        return stack
 
     def write(self, index: PlaneIndex, values: np.ndarray) -> None:
         """Fill one (Y, X) plane.
