@@ -24,6 +24,7 @@ from napari_fewshot.ui.corrected import Result, results_of, with_confidence
 from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.layers import current_index, show_box, show_plane, take_picture
 from napari_fewshot.ui.learning import LearnedDots
+from napari_fewshot.ui.others import OtherStrokes
 from napari_fewshot.ui.painted import PaintedPlanes, painted_planes
 from napari_fewshot.ui.results import METADATA, provenance
 from napari_fewshot.ui.scene import Params, Scene, take_scene
@@ -52,6 +53,8 @@ class Guiding(QObject):
         self.seen: list[Seen] = []
         self.work: Work | None = None
         self.learns = False
+        self._others = OtherStrokes(viewer, lambda: None, self)
+        self._others.said.connect(self.said)
         self._scene: Scene | None = None
         self._planes: PaintedPlanes | None = None
         self._shown: list[Spot] = []
@@ -150,6 +153,7 @@ class Guiding(QObject):
                 self._planes.close()
             self._planes = PaintedPlanes(params.labels, lambda: None)
         scene.painted = self._planes
+        scene.others = self._others.renew(scene.image, params.labels, params.other_images)
         scene.renew_classes()
         self._scene = scene
         return scene
@@ -274,4 +278,5 @@ class Guiding(QObject):
 def _about(params: Params, learns: bool, picture: Picture | None) -> tuple[object, ...]:
     """Two surveys about the same see the same, as long as no stroke changes."""
     shown = None if picture is None else (id(picture.data), picture.channel)
-    return params.image, shown, params.labels, params.paints_objects, params.model, params.task, learns
+    strokes = params.labels, params.paints_objects, params.other_images
+    return params.image, shown, strokes, params.model, params.task, learns

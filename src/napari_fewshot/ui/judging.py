@@ -20,6 +20,7 @@ from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.comparing import ComparisonLayers
 from napari_fewshot.ui.models import NotSavedError
+from napari_fewshot.ui.others import OtherStrokes
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.scene import Params, Scene, take_scene
 from napari_fewshot.ui.work import Work
@@ -55,6 +56,8 @@ class Judging(QObject):
         super().__init__(parent)
         self._viewer, self._bridge, self._read = viewer, bridge, read
         self.layers = ComparisonLayers(viewer)
+        self._others = OtherStrokes(viewer, lambda: None, self)
+        self._others.said.connect(self.said)
         self.work: Work | None = None
         self.verdicts: tuple[Verdict, ...] = ()
         self._case: Case | None = None
@@ -139,6 +142,7 @@ class Judging(QObject):
         scene = take_scene(params, self._bridge.models.card(params.model), self._viewer, None)
         assert params.labels is not None  # take_scene would have said so
         scene.painted = PaintedPlanes(params.labels, lambda: None)
+        scene.others = self._others.renew(scene.image, params.labels, params.other_images)
         scene.renew_classes()
         return scene
 
@@ -170,6 +174,7 @@ class Judging(QObject):
             self._on_judge_ended(case, end)
 
     def _on_judge_ended(self, case: Case, end: End) -> None:
+        self._others.close()
         if case.scene.painted is not None:
             case.scene.painted.close()
         if isinstance(end, Finished):
