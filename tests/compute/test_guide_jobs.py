@@ -101,3 +101,21 @@ def test_a_slice_that_cannot_be_read_ends_its_direction_alone(
     assert [e.index for e in ear.of(job_id) if isinstance(e, PlaneDone)] == [(2,), (1,), (0,)]
     (stop,) = end.details["stops"]
     assert stop.startswith("stopped before slice 3: ") and "truncated" in stop
+
+
+def test_what_is_known_stays_as_it_is_and_a_slice_that_is_known_ends_nothing(
+    compute: Compute, ear: Ear, segment: ModelFile, painting: Painting
+) -> None:
+    stripes = (1 + np.arange(96) // 8 % 2).astype(np.uint8) * np.ones((96, 1), np.uint8)
+    stroke = np.zeros(IMAGE.shape, np.uint8)
+    stroke[40:50, 40:50] = 2
+    known = {(1,): stripes, (2,): stroke, (3,): stripes}
+    job = Propagate(segment, Picture(Stack(6, noise_at=3), "ZYX"), (1,), painting, confidence=True, known=known)
+    job_id = compute.submit(job)
+    assert isinstance(ear.end(job_id), Finished)
+    done = {e.index: e for e in ear.of(job_id) if isinstance(e, PlaneDone)}
+    assert {(1,), (2,), (3,)} <= done.keys()
+    for index, values in known.items():
+        np.testing.assert_array_equal(done[index].values[values > 0], values[values > 0])
+        assert np.all(done[index].confidence[values > 0] == 1)
+    assert np.mean((done[2,].values == 1) == DISC) > 0.85

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_fewshot.core.errors import StrokesError
-from napari_fewshot.core.strokes import Strokes, painting_of
+from napari_fewshot.core.strokes import Strokes, painting_of, thinned_strokes
 
 
 def test_only_painted_pixels_and_painted_planes_are_kept(disc):
@@ -42,3 +42,14 @@ def test_a_constant_image_is_refused():
     painted[0], painted[1] = 1, 2
     with pytest.raises(StrokesError, match="constant"):
         painting_of([np.ones((40, 40))], [painted]).check()
+
+
+def test_thinned_strokes_are_as_many_of_each_class_and_keep_away_from_outlines() -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:, 10:50], labels[20:40, 20:40], labels[60, 10:50] = 1, 2, 3
+    strokes = thinned_strokes(labels, 50, np.random.default_rng(0))
+    assert [np.sum(strokes.classes == k) for k in (1, 2, 3)] == [50, 50, 40]  # a line has no inside
+    np.testing.assert_array_equal(labels[tuple(strokes.yx.T)], strokes.classes)
+    of_object = strokes.yx[strokes.classes == 2]
+    assert of_object.min() >= 22 and of_object.max() < 38
+    assert not len(thinned_strokes(np.zeros((8, 8), np.uint8), 50, np.random.default_rng(0)))

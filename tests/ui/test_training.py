@@ -15,7 +15,7 @@ from napari_fewshot.core.card import ClassLabel
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import Extras
 from napari_fewshot.core.shelf import ModelFile
-from napari_fewshot.ui.classes import classes_of, name_classes
+from napari_fewshot.ui.classes import classes_of, name_classes, name_image
 from napari_fewshot.ui.docks.extras_menu import ExtrasMenu
 from napari_fewshot.ui.models import Models
 from napari_fewshot.ui.scene import Params
@@ -385,3 +385,97 @@ def test_the_menu_counts_what_is_ticked(qtbot):
     assert menu.text() == "+" and menu.extras == Extras()
     menu.drawn_in.setChecked(True)
     assert menu.text() == "+1" and menu.extras == Extras(drawn_in=True)
+
+
+@pytest.fixture
+def two_images(painted, form):
+    """The form at image b, with strokes made for it; the parameters of image a, painted too."""
+    a, b = painted("a", 0), painted("b", 1)
+    for params in (a, b):
+        name_image(params.labels, params.image)
+    form.params = replace(b, other_images=True)
+    return a, b
+
+
+def seen_by(painting):
+    """Names of the images by their first pixel, and how much is painted on each."""
+    return {int(plane.image[0, 0]): len(plane.strokes) for plane in painting.planes}
+
+
+def on(*all_params):
+    return {int(p.image.data[0, 0]): np.count_nonzero(p.labels.data) for p in all_params}
+
+
+def test_strokes_on_other_images_are_learned_from_when_that_is_wished(trainer, desk, form, two_images):
+    a, b = two_images
+    trainer.fine_tune()
+    assert seen_by(desk.jobs[0]().painting) == on(a, b) and "with the strokes on 'a'" in trainer.work.title
+    trainer.work.tell(Stopped(""))
+    form.params = b
+    trainer.fine_tune()
+    assert seen_by(desk.jobs[1]().painting) == on(b) and "'a'" not in trainer.work.title
+
+
+def test_strokes_on_another_image_join_while_it_trains_and_are_sent_once(trainer, desk, two_images, qtbot):
+    a, b = two_images
+    trainer.fine_tune()
+    desk.jobs[0]()
+    a.labels.paint((40, 100), 1)
+    qtbot.wait(SETTLED_MS)
+    (painting,) = desk.sent
+    assert seen_by(painting) == on(a, b)
+    trainer._on_strokes_settled()
+    assert desk.sent == [painting, None]
+
+
+def test_an_image_that_is_painted_first_while_it_trains_joins_too(trainer, desk, form, viewer, painted, qtbot):
+    b = painted("b", 1)
+    form.params = replace(b, other_images=True)
+    trainer.fine_tune()
+    assert seen_by(desk.jobs[0]().painting) == on(b)
+    a = painted("a", 0)
+    name_image(a.labels, a.image)
+    late = viewer.add_labels(np.zeros_like(a.labels.data), name="late")
+    name_image(late, a.image)
+    qtbot.wait(SETTLED_MS)
+    late.paint((40, 100), 1)
+    qtbot.wait(SETTLED_MS)
+    assert seen_by(desk.sent[-1]) == on(
+        b, replace(a, labels=late)
+    )  # the topmost made for an image is that of the image
+
+
+def test_live_and_looking_ahead_learn_from_other_images_too(trainer, desk, two_images, qtbot):
+    a, b = two_images
+    trainer.set_live(True)
+    assert seen_by(desk.jobs[0]().painting) == on(a, b)
+    trainer.live_work.tell(Stopped(""))
+    a.labels.paint((40, 100), 1)
+    qtbot.wait(SETTLED_MS)
+    assert seen_by(desk.jobs[1]().painting) == on(a, b)
+
+
+def test_another_image_that_cannot_be_used_is_left_out_and_named(trainer, desk, two_images, viewer, painted):
+    a, b = two_images
+    said = []
+    trainer.said.connect(lambda *what: said.append(what))
+
+    class Broken:
+        shape, dtype, ndim = (96, 128), np.dtype(np.uint8), 2
+
+        def __getitem__(self, where):
+            raise OSError("disk gone")
+
+    a.image.data = np.zeros((32, 32), np.uint8)  # other pixels than what was painted on
+    c, d = painted("c", 2), painted("d", 3)
+    for params in (c, d):
+        name_image(params.labels, params.image)
+    trainer.fine_tune()
+    make, other = desk.jobs[0], trainer._others._others[str(d.labels.unique_id)]
+    other.reader.picture = replace(other.reader.picture, data=Broken())
+    assert seen_by(make().painting) == on(b, c)
+    (message,) = [text for text, _ in said if "left out" in text]
+    assert "'a'" in message and "disk gone" in message and "'d'" in message
+    viewer.layers.remove(c.image)
+    trainer._others._follow()  # reads the other one anew
+    assert seen_by(trainer._orders.take_new_painting(trainer._scene)) == on(b, d)

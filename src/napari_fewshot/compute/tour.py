@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from napari_fewshot.compute.cluster import Cluster
 from napari_fewshot.compute.errand import Errand, reading
@@ -117,7 +120,7 @@ class PropagateErrand(Errand):
                 if not isinstance(event, Carried):
                     return event
                 drop = await in_thread(quality.drop, event.quality, event.values, before)
-                if drop is not None:
+                if drop is not None and not self._is_known(index):
                     stops.append(f"stopped before slice {_spoken(index)}: {drop}")
                     break
                 before = event.values
@@ -136,7 +139,22 @@ class PropagateErrand(Errand):
             plane = await in_thread(reading, picture, index, partial(picture.take_plane, index))
         except PictureError as error:
             return PlaneLeftOut(self.order.job_id, index, str(error))
-        return await self.ask(cluster, guide_jobs.run_carry, index, await cluster.send(plane), *known)
+        event = await self.ask(cluster, guide_jobs.run_carry, index, await cluster.send(plane), *known)
+        return self._with_known(event) if isinstance(event, Carried) else event
+
+    def _with_known(self, event: Carried) -> Carried:
+        """The answer with what is known in its place; its quality stays that of the model alone."""
+        values = self._job.known.get(event.index)
+        if values is None:
+            return event
+        is_known = values > 0
+        sure = np.where(is_known, np.float32(1), event.sure)
+        return replace(event, values=np.where(is_known, values, event.values), sure=sure)
+
+    def _is_known(self, index: PlaneIndex) -> bool:
+        """Whether nothing of a slice is left to the model."""
+        values = self._job.known.get(index)
+        return values is not None and bool(values.all())
 
     def _tell_done(self, event: Carried) -> None:
         sure = event.sure if self._job.confidence else None

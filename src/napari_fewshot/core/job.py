@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -153,6 +154,7 @@ class Propagate:
     """Carry what is known of plane ``start`` through the stack in both directions, one `PlaneDone` a slice.
 
     Each direction ends where the quality drops; ``Finished`` tells where and why under ``stops``, one sentence each.
+    ``known`` has the planes (Y, X) of which something is known, uint8, 0 where it is not: what they say stays as it is.
     """
 
     model: ModelFile
@@ -161,6 +163,7 @@ class Propagate:
     painting: Painting | None = None
     confidence: bool = False
     seed: int = 0
+    known: Mapping[PlaneIndex, np.ndarray] = field(default_factory=dict)
 
 
 Job = FineTune | LookAhead | Apply | Judge | Survey | Propagate

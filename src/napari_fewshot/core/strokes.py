@@ -11,6 +11,7 @@ from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.intensity import Intensity, key_of
 
 MAXIMUM_CLASS = 255
+BORDER_PX = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,25 @@ class Strokes:
     def shifted(self, y: int, x: int) -> Strokes:
         """The same pixels with the origin moved to (y, x)."""
         return Strokes(self.yx - np.array([y, x], np.int32), self.classes, self.marks)
+
+
+def thinned_strokes(labels: np.ndarray, per_class: int, rng: np.random.Generator) -> Strokes:
+    """Of a plane (Y, X) that is known densely, at most ``per_class`` pixels of each class, drawn at random.
+
+    They keep `BORDER_PX` away from other classes and from what is not known, where outlines are drawn by a pixel too far or
+    not far enough; of a class that is thinner any pixel will do.
+    """
+    padded = np.pad(labels, BORDER_PX, mode="edge")
+    height, width = labels.shape
+    steps = range(2 * BORDER_PX + 1)
+    inner = np.logical_and.reduce([padded[y : y + height, x : x + width] == labels for y in steps for x in steps])
+    chosen = []
+    for k in np.unique(labels[labels > 0]):
+        of_class = labels == k
+        found = np.argwhere(of_class & inner)
+        chosen.append(rng.permutation(found if len(found) else np.argwhere(of_class))[:per_class])
+    yx = np.concatenate(chosen or [np.empty((0, 2), int)]).astype(np.int32)
+    return Strokes(yx, labels[yx[:, 0], yx[:, 1]].astype(np.uint16))
 
 
 @dataclass(frozen=True, eq=False)

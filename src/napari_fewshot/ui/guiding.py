@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 import napari
+import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
@@ -15,10 +16,11 @@ from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
 from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, line_from, next_spot, ranked
 from napari_fewshot.core.job import Job, Propagate, Survey
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.core.strokes import Painting
+from napari_fewshot.core.strokes import Painting, thinned_strokes
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.classes import name_image
+from napari_fewshot.ui.corrected import Result, results_of, with_confidence
 from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.layers import (
     PlaneReader,
@@ -31,12 +33,14 @@ from napari_fewshot.ui.layers import (
 )
 from napari_fewshot.ui.learning import LearnedDots
 from napari_fewshot.ui.left_out import note_left_out
-from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.others import OtherStrokes
+from napari_fewshot.ui.painted import PaintedPlanes, painted_planes
 from napari_fewshot.ui.results import METADATA, Place, provenance
 from napari_fewshot.ui.scene import Params, Scene, take_scene
 from napari_fewshot.ui.work import Work, with_notes
 
 SURVEY_S = 3.0  # of looking around, after the first answer
+KNOWN_PER_CLASS = 2000  # pixels of a corrected slice that are learned from
 
 
 class Guiding(QObject):
@@ -58,6 +62,8 @@ class Guiding(QObject):
         self.seen: list[Seen] = []
         self.work: Work | None = None
         self.learns = False
+        self._others = OtherStrokes(viewer, lambda: None, self)
+        self._others.said.connect(self.said)
         self._scene: Scene | None = None
         self._planes: PaintedPlanes | None = None
         self._shown: list[Spot] = []
@@ -112,16 +118,24 @@ class Guiding(QObject):
         scene = self._begin(self._read())
         if scene is None:
             return
-        start = current_index(scene.image, self._viewer, scene.picture)
+        start, channel = current_index(scene.image, self._viewer, scene.picture), scene.picture.channel
         if not any(line_from(scene.picture, start, step) for step in (1, -1)):
             self.said.emit(
                 f"'{scene.place.name}' is a single slice, with no stack to carry it through: press Apply", True
             )
             return
-        about = provenance(scene.card, scene.place.name, {"scope": "propagate", "start": start})
+        how = {"scope": "propagate", "start": start, "channel": channel}
+        about = provenance(scene.card, scene.place.name, how)
         landing = Landing(Target(scene.picture, scene.place, (start,), False), scene.card, about)
-        make = partial(self._make_propagate, self._read(), scene, start)
-        work = self.work = self._bridge.submit(make, f"propagating from slice {', '.join(map(str, start))}")
+        results = results_of(self._viewer, scene.image, scene.picture, scene.painted)
+        corrected = next((r for r in results if r.is_corrected_at(start)), None)
+        before = corrected or next((r for r in results if r.is_propagated()), None)
+        if before is not None and before.is_propagated(scene.card):
+            landing.go_on(with_confidence(before.layer, self._viewer, scene.card, channel))
+        make = partial(self._make_propagate, self._read(), scene, start, before, landing)
+        title = f"propagating from slice {', '.join(map(str, start))}"
+        title += "" if corrected is None else f" as corrected in '{corrected.layer.name}'"
+        work = self.work = self._bridge.submit(make, title)
         work.plane_done.connect(partial(self._on_work_plane_done, landing))
         work.ended.connect(partial(self._on_propagate_ended, landing))
         self._watch(work)
@@ -163,6 +177,7 @@ class Guiding(QObject):
             return None
         self._follow(params.labels)
         scene.painted = self._planes
+        scene.others = self._others.renew(scene.image, params.labels, params.other_images)
         scene.renew_classes()
         self._scene = scene
         return scene
@@ -220,9 +235,21 @@ class Guiding(QObject):
         self._painting = _painting_of(scene)
         return Survey(model, scene.picture, self._painting, here, SURVEY_S, self.learns, params.seed)
 
-    def _make_propagate(self, params: Params, scene: Scene, start: PlaneIndex) -> Job:
-        model = self._bridge.models.read(params.model)
-        return Propagate(model, scene.picture, start, _painting_of(scene), params.confidence, params.seed)
+    def _make_propagate(
+        self, params: Params, scene: Scene, start: PlaneIndex, before: Result | None, landing: Landing
+    ) -> Job:
+        """With all slices of an earlier result that the user corrected, which are learned from like painted ones."""
+        model, painting = self._bridge.models.read(params.model), _painting_of(scene) or Painting(())
+        known = {} if scene.painted is None else scene.painted.take_labels(scene.reader)
+        landing.corrected = {} if before is None else before.corrected()
+        planes = list(painting.planes)
+        for index, values in landing.corrected.items():
+            strokes = thinned_strokes(values, KNOWN_PER_CLASS, np.random.default_rng(params.seed))
+            planes += painted_planes(strokes, index, scene.reader)
+            known[index] = np.where(values > 0, values, known.get(index, values))
+        known_painting = Painting(tuple(planes), painting.class_names) if planes else None
+        confidence = params.confidence or "confidence" in landing.layers
+        return Propagate(model, scene.picture, start, known_painting, confidence, params.seed, known)
 
     def _go(self, spot: Spot | None, notes: Sequence[str] = ()) -> None:
         scene = self._scene
@@ -280,7 +307,8 @@ class Guiding(QObject):
         stops = end.details["stops"] if isinstance(end, Finished) else ("stopped by the user",)
         for layer in landing.layers.values():
             about = layer.metadata[METADATA]
-            about["parameters"] = {**about["parameters"], "stops": list(stops)}
+            ended = {"stops": list(stops), "corrected": sorted(landing.corrected)}
+            about["parameters"] = {**about["parameters"], **ended}
         if isinstance(end, Failed | Lost):
             self.said.emit(end.message, True)
         elif landing.is_removed(self._viewer):
@@ -299,4 +327,5 @@ def _painting_of(scene: Scene) -> Painting | None:
 def _about(params: Params, learns: bool, picture: Picture | None) -> tuple[object, ...]:
     """Two surveys about the same see the same, as long as no stroke changes."""
     shown = None if picture is None else (id(picture.data), picture.channel)
-    return params.image, shown, params.labels, params.paints_objects, params.model, params.task, learns
+    strokes = params.labels, params.paints_objects, params.other_images
+    return params.image, shown, strokes, params.model, params.task, learns

@@ -21,6 +21,7 @@ from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.comparing import ComparisonLayers
 from napari_fewshot.ui.left_out import note_left_out
 from napari_fewshot.ui.models import NotSavedError
+from napari_fewshot.ui.others import OtherStrokes
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.scene import Params, Scene, take_scene
 from napari_fewshot.ui.work import Work, with_notes
@@ -60,6 +61,8 @@ class Judging(QObject):
         super().__init__(parent)
         self._viewer, self._bridge, self._read, self._first = viewer, bridge, read, first
         self.layers = ComparisonLayers(viewer)
+        self._others = OtherStrokes(viewer, lambda: None, self)
+        self._others.said.connect(self.said)
         self.work: Work | None = None
         self.verdicts: tuple[Verdict, ...] = ()
         self._case: Case | None = None
@@ -160,6 +163,7 @@ class Judging(QObject):
         scene = take_scene(params, self._bridge.models.card(params.model), self._viewer, None)
         assert params.labels is not None  # take_scene would have said so
         scene.painted = PaintedPlanes(params.labels, lambda: None)
+        scene.others = self._others.renew(scene.image, params.labels, params.other_images)
         scene.renew_classes()
         return scene
 
@@ -202,6 +206,7 @@ class Judging(QObject):
         self.ended.emit()
 
     def _on_judge_ended(self, case: Case, end: End) -> None:
+        self._others.close()
         if case.scene.painted is not None:
             case.scene.painted.close()
         if isinstance(end, Finished):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +14,12 @@ from napari_fewshot.compute.events import End, PlaneDone
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.objects import along_z
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.ui.layers import current_index, take_picture
+from napari_fewshot.ui.corrected import TOLD, corrected_plane, expect_corrections, note_told
+from napari_fewshot.ui.layers import array_of, current_index, same_array, take_picture
 from napari_fewshot.ui.objects import objects_layer, show_measures
 from napari_fewshot.ui.results import (
+    METADATA,
+    SOURCE,
     Place,
     ResultStack,
     answer_layer,
@@ -54,11 +57,18 @@ class Landing:
     def __init__(self, target: Target, card: ModelCard, about: dict[str, Any], is_objects: bool = False) -> None:
         self._target, self._card = target, card
         self._reports: list[dict[str, Any]] = []  # of restorations, plane by plane: all layers tell of them
-        self._about = {**about, "reports": self._reports}
+        self._about = {**about, "reports": self._reports, SOURCE: target.place.id}
         self._is_objects = is_objects
+        self.corrected: Mapping[PlaneIndex, np.ndarray] = {}  # by the user in another layer; they come along
         self._stacks: dict[str, ResultStack] = {}
         self.layers: dict[str, Layer] = {}
         self.n_planes = 0  # that are filled
+
+    def go_on(self, layers: Mapping[str, Layer]) -> None:
+        """Fill these layers by what they hold, rather than new ones; planes that the user corrected stay."""
+        for key, layer in layers.items():
+            layer.metadata[METADATA] = {**layer.metadata[METADATA], **self._about}
+            self.layers[key], self._stacks[key] = layer, ResultStack.of(array_of(layer))
 
     def land(self, event: PlaneDone, viewer: napari.Viewer, below: Layer | None) -> None:
         """Fill one plane and show it if it is on display."""
@@ -90,7 +100,12 @@ class Landing:
         if key not in self._stacks:
             leading = tuple(1 for _ in index) if self._target.is_slice else self._target.picture.shape[:-2]
             self._stacks[key] = ResultStack((*leading, *values.shape), values.dtype)
-        self._stacks[key].write(where, values)
+            if key == "answer":
+                self._bring_corrected(self._stacks[key])
+        own = self.corrected.get(index) if key == "answer" else None
+        if key in self.layers and same_array(self.layers[key], self._stacks[key].array):
+            own = corrected_plane(self.layers[key], where)
+        self._stacks[key].write(where, values if own is None else np.where(own > 0, own, values))
         if key not in self.layers:
             self.layers[key] = self._make(key, self._stacks[key], values)
             source = self._target.place.layer_in(viewer)
@@ -98,6 +113,12 @@ class Landing:
             insert_quietly(viewer, self.layers[key], below, above)
         elif self.layers[key] in viewer.layers and _is_on_display(self.layers[key], where, viewer):
             self.layers[key].refresh(extent=False)
+        if own is None and TOLD in self.layers[key].metadata[METADATA]:
+            note_told(self.layers[key], where, values)
+
+    def _bring_corrected(self, stack: ResultStack) -> None:
+        for index, values in self.corrected.items():
+            stack.write(self._target.picture.result_index(index), values)
 
     def _make(self, key: str, stack: ResultStack, first: np.ndarray) -> Layer:
         picture, place = self._target.picture, self._target.place
@@ -108,6 +129,8 @@ class Landing:
             layer = objects_layer(stack.array, f"{name} objects", transform, self._about)
         elif key == "answer":
             layer = answer_layer(stack.array, name, self._card, place, transform, self._about)
+            if isinstance(layer, Labels):
+                expect_corrections(layer)
         elif key == "confidence":
             layer = confidence_layer(stack.array, f"{name} confidence", transform, self._about)
         else:

@@ -159,6 +159,21 @@ class PaintedPlanes:
             self._painting = Painting(planes, class_names)
         return self._painting
 
+    def take_labels(self, reader: PlaneReader) -> dict[PlaneIndex, np.ndarray]:
+        """The painted planes (Y, X) of a picture, uint8, 0 = not painted; after `take`, which knows where they are."""
+        found: dict[PlaneIndex, np.ndarray] = {}
+        if (labels := self.labels) is None:
+            return found
+        array = array_of(labels)
+        with self._lock:
+            boxes = dict(self._boxes)
+        for index, box in boxes.items():
+            if (source := _picture_index(index, array.shape, reader.picture)) is not None:
+                values = np.asarray(array[(*index, *box)])
+                plane = found[source] = np.zeros(reader.picture.plane_shape, np.uint8)
+                plane[box] = painted_objects(values) if self._as_objects else values
+        return found
+
     def _take_changed(
         self, array: Any, reader: PlaneReader, as_objects: bool
     ) -> tuple[set[PlaneIndex], dict[PlaneIndex, Box]]:
@@ -208,7 +223,7 @@ class PaintedPlanes:
         old = {(p.key, *_bounds(p.strokes)): p for p in self._planes.get(index, ())}
         self._left_out.pop(index, None)
         try:
-            return tuple(_reused(p, old) for p in _painted(strokes, source, reader))
+            return tuple(_reused(p, old) for p in painted_planes(strokes, source, reader))
         except PictureError as error:
             self._left_out[index] = error
             return ()
@@ -288,7 +303,7 @@ def _picture_index(index: PlaneIndex, labels_shape: tuple[int, ...], picture: Pi
     return (*index[:c], picture.channel, *index[c + 1 :])
 
 
-def _painted(strokes: Strokes, index: PlaneIndex, reader: PlaneReader) -> Iterator[PaintedPlane]:
+def painted_planes(strokes: Strokes, index: PlaneIndex, reader: PlaneReader) -> Iterator[PaintedPlane]:
     """The plane with its strokes, or crops of it when it is large."""
     if not len(strokes):
         return

@@ -23,6 +23,7 @@ from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.strokes import MAXIMUM_CLASS
 
 METADATA = "napari_fewshot"
+SOURCE = "source_id"  # in it: of the image layer that a result was made from
 MEMORY_SHARE = 0.25  # of the free memory: a larger result goes to disk
 
 
@@ -97,6 +98,13 @@ class ResultStack:
             self.array: Any = _on_disk(shape, dtype, np.nan if is_float else 0)
         else:
             self.array = np.full(shape, np.nan, dtype) if is_float else np.zeros(shape, dtype)
+
+    @classmethod
+    def of(cls, array: Any) -> ResultStack:
+        """One that goes on filling an array."""
+        stack = cls((0,), array.dtype)
+        stack.array = array
+        return stack
 
     def write(self, index: PlaneIndex, values: np.ndarray) -> None:
         """Fill one (Y, X) plane.

@@ -27,6 +27,7 @@ from napari_fewshot.ui.layers import (
     strokes_shapes,
     take_picture,
 )
+from napari_fewshot.ui.others import OtherStrokes
 from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_place, check_strokes, lies_over
 from napari_fewshot.ui.results import Place
 
@@ -49,6 +50,7 @@ class Params:
     paints_objects: bool = False
     restoring: Restoring = AS_TRAINED
     extras: Extras = STROKES_ALONE
+    other_images: bool = False  # whether strokes on other open images are learned from too
 
 
 @dataclass(eq=False)
@@ -63,6 +65,7 @@ class Scene:
     region: Region
     painted: PaintedPlanes | None = None
     paints_objects: bool = False
+    others: OtherStrokes | None = None
 
     def take_painting(self) -> Painting:
         """All strokes of the job, off the GUI thread, the very same object while nothing changes; see `PaintedPlanes.take`."""
@@ -71,7 +74,8 @@ class Scene:
         names = tuple(c.name for c in self.card.classes)
         if self.paints_objects:
             names = (*names, *("background", "object")[len(names) :])[:2]
-        return self.painted.take(self.reader, names, self.paints_objects)
+        painting = self.painted.take(self.reader, names, self.paints_objects)
+        return painting if self.others is None else self.others.join(painting, self.paints_objects)
 
     def renew_classes(self) -> None:
         """Name and colour the classes as the strokes layer does now."""

@@ -24,6 +24,7 @@ from napari_fewshot.ui.layers import Region, plan_region, spoken
 from napari_fewshot.ui.left_out import note_left_out
 from napari_fewshot.ui.models import NotSavedError
 from napari_fewshot.ui.orders import Orders
+from napari_fewshot.ui.others import OtherStrokes
 from napari_fewshot.ui.painted import PaintedPlanes
 from napari_fewshot.ui.preview import Answer, PreviewLayers
 from napari_fewshot.ui.scene import Params, Scene, take_scene
@@ -61,6 +62,8 @@ class Trainer(QObject):
         self._lookout = Lookout(bridge)
         self._strokes_timer = QTimer(self, singleShot=True, interval=15)
         self._strokes_timer.timeout.connect(self._on_strokes_settled)
+        self._others = OtherStrokes(viewer, self._strokes_timer.start, self)
+        self._others.said.connect(self.said)
         self._view_timer = QTimer(self, singleShot=True, interval=SETTLE_MS)
         self._view_timer.timeout.connect(self._on_view_settled)
         camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera  # napari >= 0.9, before
@@ -189,7 +192,7 @@ class Trainer(QObject):
         make = self._orders.make_fit if TASKS[params.task].needs_strokes else self._orders.make_pairs
         self.work = self._bridge.submit(
             partial(make, params, scene, model),
-            f"fine-tuning {params.model} on {spoken(scene.picture)}",
+            f"fine-tuning {params.model} on {spoken(scene.picture)}{scene.others.spoken if scene.others else ''}",
             scene.finish,
         )
         self._connect_preview(self.work, scene)
@@ -202,6 +205,7 @@ class Trainer(QObject):
         if TASKS[params.task].needs_strokes:
             self.follow(params.labels)
             scene.painted = self._planes
+            scene.others = self._others.renew(scene.image, params.labels, params.other_images)
             scene.renew_classes()
         return scene
 

@@ -16,11 +16,16 @@ class ExtrasMenu(QPushButton):
         super().__init__()
         named(
             self, "extras", "Also learn from",
-            "What else the layers learn from than the strokes. On average neither made much difference; strokes held out tell "
-            "whether what came of it is kept.",
+            "What else is learned from than the strokes on this image: those on other open images, and, by the layers, what is not "
+            "painted. The latter made not much difference on average; strokes held out tell whether what came of it is kept.",
         )  # fmt: skip
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
+        self.other_images = self._add(
+            menu, "strokes on other open images",
+            "All strokes made for other images in this window are learned from too, also those painted while it trains: for "
+            "Fine-tune, Live, Next, Propagate and Judge. The same number is the same class on all of them.",
+        )  # fmt: skip
         self.contrast = self._add(
             menu, "contrast between classes, in all painted slices",
             "What is painted alike is to look alike to the network, in all images and slices that are painted and where marks "
@@ -48,5 +53,5 @@ class ExtrasMenu(QPushButton):
         return action
 
     def _show_count(self) -> None:
-        n = self.contrast.isChecked() + self.drawn_in.isChecked()
+        n = sum(action.isChecked() for action in (self.other_images, self.contrast, self.drawn_in))
         self.setText(f"+{n}" if n else "+")

@@ -116,6 +116,7 @@ class FewshotDock(QWidget):
         self.train.resume_wanted.connect(self._trainer.resume)
         self.train.stop_wanted.connect(self._on_stop_wanted)
         self.train.live_toggled.connect(self._on_live_toggled)
+        self.train.extras.other_images.toggled.connect(lambda is_on: self._trainer.renew_look())
         self.apply.apply_wanted.connect(self._on_apply_wanted)
         self.trust.strength_changed.connect(self._trainer.renew_look)
         self._trust_desk.ended.connect(self._on_work_ended)
@@ -193,6 +194,7 @@ class FewshotDock(QWidget):
             paints_objects=self.objects.paints_objects,
             restoring=self.trust.restoring(),
             extras=self.train.extras.extras,
+            other_images=self.train.extras.other_images.isChecked(),
         )
 
     def _show_state(self) -> None:

@@ -50,7 +50,8 @@ class GuidePanel(QWidget):
         )  # fmt: skip
         self.propagate = button(
             "Propagate", "propagate",
-            "Carries this slice through the stack in both directions, and stops where the expected quality drops.",
+            "Carries this slice through the stack in both directions, and stops where the expected quality drops. Correct a slice of "
+            "the result and press it again: it stays as corrected, and the others learn from it.",
             self.guiding.propagate,
         )  # fmt: skip
         self.stop = button("Stop", "stop_guide", "Ends what runs; what is done stays.", self.guiding.stop)
