@@ -15,6 +15,7 @@ from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.noise import Noise
+from napari_fewshot.engine.residual import blur_between
 from napari_fewshot.engine.restoration import restore_plane
 from napari_fewshot.engine.settle import keep_consistent, noise_std
 from napari_fewshot.tasks.degrade import bin_down
@@ -213,3 +214,21 @@ def test_a_hit_pixel_draws_no_ring_in_a_super_resolution(superalloy: tuple[np.nd
     around = np.abs(found[1] - found[0])
     around[200:202, 200:202] = 0
     assert around.max() < 1500  # of 65535
+
+
+@pytest.mark.parametrize("strength", [0.5, 2.0])
+def test_what_another_strength_changes_is_in_the_uncertainty(strength: float, denoiser: Generator) -> None:
+    y, x = np.mgrid[:192, :192]
+    clean = gaussian_filter(60.0 + 80 * (((y % 61 - 30) ** 2 + (x % 67 - 33) ** 2) < 21**2), 1.0)
+    noisy = (clean + np.random.default_rng(0).normal(0, 25, clean.shape)).astype(np.float32)
+    found = [restore_plane(denoiser, noisy, Restoring(s, uncertainty=True)) for s in (1.0, strength)]
+    errors = [np.abs(r.values - clean) for r in found]
+    assert found[1].maps["uncertainty"].mean() > found[0].maps["uncertainty"].mean()
+    assert np.mean(errors[1] < 1.645 * found[1].maps["uncertainty"]) > 0.85
+
+
+def test_a_sharpened_picture_is_compared_with_its_input_as_blurred_as_that_is() -> None:
+    sharp = np.random.default_rng(0).normal(size=(128, 128)).cumsum(0).cumsum(1).astype(np.float32)
+    sharp = np.sin(sharp / np.abs(sharp).max() * 60)
+    assert blur_between(sharp, gaussian_filter(sharp, 1.2)) == pytest.approx(1.2)
+    assert blur_between(sharp, sharp) == 0

@@ -10,6 +10,7 @@ from napari_fewshot.engine.noise import MEASURE_PX, Noise
 BACKGROUND = "remove_background"  # the task that takes away more than noise
 LAGS_PX = (3, 6)  # further than any detector's noise is correlated, nearer than most structure is large
 PROBE_PX = 512  # side of the noise that tells what is found by chance
+BLURS_PX = np.arange(0, 2.05, 0.1)
 BACKGROUND_PX = 12.0  # sigma of what counts as background in every direction
 STREAK_PX = 40.0  # sigma along a streak or a curtain
 REACH_PX = 160  # of the smoothing along a streak: four sigmas
@@ -35,6 +36,14 @@ def structure_left(residual: np.ndarray) -> float:
     products += [np.mean(x[d:, :-d] * x[:-d, d:]) for d in lags]
     squared = float(np.mean(np.square(products))) / variance**2
     return float(np.sqrt(max(squared - 1 / x.size, 0.0)))
+
+
+def blur_between(sharp: np.ndarray, given: np.ndarray) -> float:
+    """Sigma, px, of the Gaussian that brings a sharpened picture (Y, X) nearest to what it was made of."""
+    y0, x0 = (max(0, (n - PROBE_PX) // 2) for n in sharp.shape)
+    box = slice(y0, y0 + PROBE_PX), slice(x0, x0 + PROBE_PX)
+    misfits = [float(np.mean((given[box] - gaussian_filter(sharp[box], sigma)) ** 2)) for sigma in BLURS_PX]
+    return float(BLURS_PX[int(np.argmin(misfits))])
 
 
 def structure_by_chance(noise: Noise, level: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.restoring import AS_TRAINED, Report, Restored, Restoring
@@ -12,12 +13,21 @@ from napari_fewshot.core.tiles import Tile
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.predict import usable
-from napari_fewshot.engine.residual import BACKGROUND, REACH_PX, smooth_background, structure_by_chance, structure_left
+from napari_fewshot.engine.residual import (
+    BACKGROUND,
+    REACH_PX,
+    blur_between,
+    smooth_background,
+    structure_by_chance,
+    structure_left,
+)
 from napari_fewshot.engine.restorer import Answer, Restorer, empty_for, in_units_of
 from napari_fewshot.engine.settle import finite_pixels, keep_mean, mean_of, noise_std
 from napari_fewshot.engine.trust import AskedAgain
 from napari_fewshot.tasks.degrade import bin_down
 
+SUPER_RESOLVE = "super_resolve"  # the task
+CHANGE_PX = 2.0  # sigma, px of the input, over which what a strength changed is averaged
 ROWS = 512  # of what is left, at a time
 FEW_LEVELS = 12  # grey levels of integers, to which a result is rounded
 
@@ -70,6 +80,7 @@ class _Canvas:
         if wishes.background and restorer.generator.card.task == BACKGROUND:
             self.maps["background"] = np.empty(plane.shape, np.float32)
         self._share: float | None = None
+        self._blur_px: float | None = None  # of a picture that was sharpened
         self._seen: list[_Seen] = []
 
     def add(self, region: Tile, answer: Answer) -> None:
@@ -78,7 +89,7 @@ class _Canvas:
         fine, keep = region.target(self.factor), region.keep(self.factor)
         self.values[fine] = in_units_of(plane, answer.unit, intensity, self.factor)[keep]
         scaled = intensity.to_scale(plane)
-        level = bin_down(answer.unit, self.factor) if self.factor > 1 else answer.unit
+        level = self._as_given(answer.unit, scaled)
         background = self._background(scaled, level, answer)
         self._seen.append(
             _Seen.of(
@@ -87,11 +98,11 @@ class _Canvas:
                 finite_pixels(plane[region.keep()]),
             )
         )
-        asked = AskedAgain(self.restorer, answer.unit, level + background, self.seed)
         if self.wishes.uncertainty:
-            self._share = self._share or asked.share()
-            self.maps["uncertainty"][fine] = asked.uncertainty(self._share)[keep] * np.float32(intensity.span)
+            found = self._uncertainty(answer, level + background, scaled)
+            self.maps["uncertainty"][fine] = found[keep] * np.float32(intensity.span)
         if self.wishes.n_alternatives:
+            asked = AskedAgain(self.restorer, answer.unit, level + background, self.seed)
             errors = asked.errors(self.wishes.n_alternatives, listener=self.listener)
             for other, error in zip(self.maps["alternatives"], errors, strict=True):
                 other[fine] = in_units_of(plane, answer.unit + error, intensity, self.factor)[keep]
@@ -104,13 +115,39 @@ class _Canvas:
         keep_mean(self.values, plane)
         if self.wishes.background:
             maps["residual"] = np.empty(plane.shape, np.float32)
+            blurred = gaussian_filter(self.values.astype(np.float32), self._blur_px) if self._blur_px else self.values
             for n in range(0, len(plane), ROWS):
                 rows, fine = slice(n, n + ROWS), slice(n * self.factor, (n + ROWS) * self.factor)
-                level = bin_down(self.values[fine], self.factor) if self.factor > 1 else self.values[fine]
+                level = bin_down(blurred[fine], self.factor) if self.factor > 1 else blurred[fine]
                 maps["residual"][rows] = plane[rows] - level.astype(np.float64)
                 if "background" in maps:
                     maps["residual"][rows] -= maps["background"][rows]
         return Restored(self.values, self._report(), maps)
+
+    def _as_given(self, unit: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+        """What an answer says of the input (Y, X), on the unit scale: as coarse as that, and as blurred."""
+        if self.factor > 1:
+            return bin_down(unit, self.factor)
+        if self.restorer.generator.card.task != SUPER_RESOLVE:
+            return unit
+        if self._blur_px is None:
+            self._blur_px = blur_between(unit, scaled)
+        blurred: np.ndarray = gaussian_filter(unit, self._blur_px)
+        return blurred
+
+    def _uncertainty(self, answer: Answer, level: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+        """Of each pixel of an answer on the unit scale; what another strength changed may be wrong as well."""
+        change = answer.change
+        if change is None:
+            asked = AskedAgain(self.restorer, answer.unit, level, self.seed)
+            self._share = self._share or asked.share()
+            return asked.uncertainty(self._share)
+        before = level - (bin_down(change, self.factor) if self.factor > 1 else change)
+        asked = AskedAgain(self.restorer, answer.unit - change, before, self.seed, strength=1.0)
+        self._share = self._share or asked.share()
+        changed = gaussian_filter(change**2, CHANGE_PX * self.factor)
+        found: np.ndarray = np.sqrt(asked.uncertainty(self._share) ** 2 + changed)
+        return found
 
     def _report(self) -> Report:
         parts, noise, span = self._seen, self.restorer.noise, self.restorer.intensity.span

@@ -38,11 +38,12 @@ class Answer(NamedTuple):
     """What a box of a plane is restored to, and what is taken away as its background; float32 on the unit scale.
 
     ``unit`` is (y * factor, x * factor), ``background`` (y, x), or None where it is not known apart from noise. Until it is settled
-    the background is in ``unit`` too.
+    the background is in ``unit`` too. ``change`` is what another strength than 1 added to ``unit``, None for nothing.
     """
 
     unit: np.ndarray
     background: np.ndarray | None = None
+    change: np.ndarray | None = None
 
 
 class Levels(NamedTuple):
@@ -176,7 +177,8 @@ class Restorer:
     def _answer(self, box: Box, listener: Listener) -> Answer:
         """What a box is restored to, of any level."""
         if self._helper is not None:
-            return Answer(self._helper._answer(box, listener).unit, self._background.of(box, listener))
+            unit, _, change = self._helper._answer(box, listener)
+            return Answer(unit, self._background.of(box, listener), change)
         card, part = self.generator.card, self.plane[box]
         if self.intensity.is_flat:  # nothing is there, and what a network makes of nothing is no structure
             return Answer(self.intensity.to_scale(part).repeat(card.factor, 0).repeat(card.factor, 1))
@@ -185,12 +187,15 @@ class Restorer:
         )
         if card.task == DENOISE:
             give_back(unit, part, self.intensity, self.noise)
+        change = None
         if self.strength != 1:
+            change = -unit
             self._sigmas = apply_strength(
                 unit, part, self.intensity, self.strength, factor=card.factor, has_background=card.task == BACKGROUND,
                 noise=self.noise, sigmas=self._sigmas,
             )  # fmt: skip
-        return Answer(unit)
+            change += unit
+        return Answer(unit, change=change)
 
     def _levels(self, found: Sequence[tuple[Tile, Answer]]) -> Levels:
         """What regions that were restored say of all."""
@@ -205,7 +210,7 @@ class Restorer:
 
     def _settled(self, box: Box, answer: Answer, levels: Levels) -> Answer:
         """An answer at the level of the plane without its background, and consistent with it."""
-        (unit, background), factor, part = answer, self.generator.card.factor, self.plane[box]
+        (unit, background, _), factor, part = answer, self.generator.card.factor, self.plane[box]
         if background is not None:
             background -= np.float32(self.specimen or 0.0) * contrast(unit) + np.float32(levels.background)
             unit -= background

@@ -38,12 +38,15 @@ class AskedAgain:
         (Y * factor, X * factor) on the unit scale.
     level : ndarray
         (Y, X), what the input would be without noise, on the same scale.
+    strength : float or None
+        At which it is asked again; None for that of ``restorer``.
     """
 
     restorer: Restorer
     answer: np.ndarray
     level: np.ndarray
     seed: int = 0
+    strength: float | None = None
 
     def errors(self, n: int, box: Box | None = None, listener: Listener = SILENT) -> list[np.ndarray]:
         """``n`` errors, float32, shape of the answer, or of what it is for a box of the plane."""
@@ -53,9 +56,9 @@ class AskedAgain:
         for i in range(n):
             again = (level + self.restorer.noise.draw(np.clip(level, -0.2, 1.3), rng)).astype(np.float32)
             flip = slice(None, None, -1 if i % 2 else 1)
-            made = self.restorer
+            made, strength = self.restorer, self.restorer.strength if self.strength is None else self.strength
             other = Restorer(
-                made.generator, again[flip], same, strength=made.strength, blend=made.blend, specimen=made.specimen
+                made.generator, again[flip], same, strength=strength, blend=made.blend, specimen=made.specimen
             )
             errors.append(other.whole(listener)[flip] - truth)
         return errors
