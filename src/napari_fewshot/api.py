@@ -20,6 +20,7 @@ from napari_fewshot.api_arguments import (
     check_strength,
     painting_from,
     pairs_from,
+    regions_from,
     wish_from,
 )
 from napari_fewshot.api_objects import objects as objects
@@ -93,6 +94,7 @@ def fine_tune(
     never_miss: tuple[int, float] | None = None,
     contrast: bool = False,
     drawn_in: bool = False,
+    regions: Images | None = None,
     on_event: OnEvent | None = None,
 ) -> Generator:
     """Adapt a generator to a few images; the given one stays as it is.
@@ -118,6 +120,9 @@ def fine_tune(
     contrast, drawn_in : bool
         What the layers of a segmentation learn from beside the strokes: pixels of a class are to look alike in all painted images,
         and objects that strokes grow to are to be found where they are drawn in.
+    regions : ndarray or list of ndarray, optional
+        For a restoration, instead of targets: integers of the images' shapes, 1 = good background, to become even, 2 = good
+        structure, to stay as it is, 0 = says nothing.
     on_event : callable, optional
         Gets `Progress`, `Note` and a final `Finished`, all of `napari_fewshot.compute.events`, with an empty job id.
 
@@ -127,7 +132,7 @@ def fine_tune(
         The images, the strokes or the budget cannot be used; the message names the cure.
     """
     how: dict[str, Any] = {"seconds": seconds, "steps": steps, "seed": seed, "never_miss": never_miss}
-    how["extras"] = Extras(contrast, drawn_in)
+    how |= {"extras": Extras(contrast, drawn_in), "regions": regions}
     found = tuned(generator, images, painted, Teller(on_event) if on_event else Silent(), **how)
     if on_event:
         on_event(Finished("", found.to_file()))
@@ -146,6 +151,7 @@ def tuned(
     seed: int = 0,
     never_miss: tuple[int, float] | None = None,
     extras: Extras = STROKES_ALONE,
+    regions: Images | None = None,
 ) -> Generator:
     """What `fine_tune` answers, with a listener that may stop it: the best so far then."""
     started = time.monotonic()
@@ -159,7 +165,12 @@ def tuned(
         return fine_tune_segment(
             generator, painting, budget, seed=seed, listener=listener, never_miss=wish, extras=extras
         )
-    pairs = pairs_from(images, painted, generator.card.factor)
+    if regions is not None and painted is not None:
+        raise PictureError("give a restoration targets or regions, not both")
+    if regions is None:
+        pairs: Sequence[Any] = pairs_from(images, painted, generator.card.factor)
+    else:
+        pairs = regions_from(images, regions)
     return fine_tune_restore(generator, pairs, budget_from(seconds, steps, started), seed=seed, listener=listener)
 
 

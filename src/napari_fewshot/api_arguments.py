@@ -14,7 +14,7 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.picture import Picture, picture_of
-from napari_fewshot.core.restoring import STRENGTHS
+from napari_fewshot.core.restoring import STRENGTHS, Regions
 from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.tasks import TASKS
 
@@ -129,6 +129,24 @@ def pairs_from(images: Images, targets: Others | None, factor: int) -> list[tupl
             )
         is_one = target.shape == fine  # such as the mean of a series
         pairs += [(picture.take_plane(i), target.take_plane(() if is_one else i)) for i in picture.plane_indices()]
+    return pairs
+
+
+def regions_from(images: Images, regions: Others) -> list[tuple[np.ndarray, Regions]]:
+    """Planes on which something is declared good, with their regions."""
+    pairs = []
+    for picture, labels in _matched(images, regions, "regions"):
+        picture.check_size()
+        if labels is None:
+            continue
+        if labels.shape != picture.shape:
+            raise PictureError(f"the regions of '{picture.name}' have shape {labels.shape}, it has {picture.shape}")
+        for index in picture.plane_indices():
+            declared = labels.take_plane(index)
+            if declared.any():
+                pairs.append((picture.take_plane(index), Regions(declared)))
+    if not pairs:
+        raise PictureError("no good region is painted: paint background with 1, or structure with 2")
     return pairs
 
 

@@ -479,3 +479,12 @@ def test_another_image_that_cannot_be_used_is_left_out_and_named(trainer, desk, 
     viewer.layers.remove(c.image)
     trainer._others._follow()  # reads the other one anew
     assert seen_by(trainer._orders.take_new_painting(trainer._scene)) == on(b, d)
+
+
+def test_what_is_declared_good_reaches_the_training_of_a_restoration(trainer, desk, form, painted):
+    params = painted("a", 0)
+    form.params = replace(params, task="denoise", model="em-denoise", labels=None, target=params.labels)
+    trainer.fine_tune()
+    ((plane, regions),) = desk.jobs[0]().pairs
+    np.testing.assert_array_equal(plane, params.image.data)
+    np.testing.assert_array_equal(regions.labels, params.labels.data)

@@ -10,9 +10,11 @@ import numpy as np
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.core.restoring import AS_TRAINED, Restoring
+from napari_fewshot.core.restoring import AS_TRAINED, Regions, Restoring
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
+
+Pairs = tuple[tuple[np.ndarray, np.ndarray | Regions | None], ...]
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,12 @@ class View:
 class FineTune:
     """Fine-tune a model: on strokes (``painting``) for a segmentation, on ``pairs`` for a restoration.
 
-    A pair is (input plane, target plane), both (Y, X); target None adapts to the image alone. ``extras`` are of a segmentation.
+    A pair is (input plane, target plane), both (Y, X), or what is declared good of the plane; target None adapts to the image alone. ``extras`` are of a segmentation.
     """
 
     model: ModelFile
     painting: Painting | None = None
-    pairs: tuple[tuple[np.ndarray, np.ndarray | None], ...] = ()
+    pairs: Pairs = ()
     budget: Budget = Budget()
     seed: int = 0
     view: View | None = None

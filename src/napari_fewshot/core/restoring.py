@@ -14,6 +14,20 @@ STRENGTHS = (0.5, 2.0)  # beyond, noise comes back as noise, or structure goes
 STRUCTURE = 0.015  # autocorrelation of a residual above which structure is in it (noise alone measured: up to 0.008)
 CURE = "try less strength"
 WITHIN = "pixel areas within one standard deviation of the input"
+GOOD_BACKGROUND, GOOD_STRUCTURE = 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """What somebody who knows the specimen declares good on a plane.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (Y, X) integers: 1 is background, to become even; 2 is structure, to stay as it is; 0 says nothing.
+    """
+
+    labels: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.restoring import Regions
 from napari_fewshot.core.tiles import whole_of
 from napari_fewshot.engine.alone import Alone, Example, coarse_tensor, find_partners
 from napari_fewshot.engine.background import ZOOMS, Background
@@ -20,8 +21,9 @@ from napari_fewshot.engine.held_out import HeldOut, first_held_out
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.predict import predict_plane
+from napari_fewshot.engine.regions import wanted_of
 from napari_fewshot.engine.residual import BACKGROUND
-from napari_fewshot.engine.restorer import is_seen_from_afar
+from napari_fewshot.engine.restorer import Restorer, is_seen_from_afar
 from napari_fewshot.engine.target import Pair
 from napari_fewshot.engine.tiled import run
 from napari_fewshot.tasks.degrade import bin_down
@@ -42,6 +44,16 @@ class Paired:
 
     given: np.ndarray
     target: np.ndarray
+
+    @classmethod
+    def about(cls, given: np.ndarray, target: np.ndarray, side_px: int) -> Paired:
+        """The part of a pair in which something is known, with ``side_px`` around it; both are equally large."""
+        known = np.isfinite(target)
+        if not known.any() or given.shape != target.shape:
+            return cls(given, target)
+        lines = [np.flatnonzero(known.any(axis)) for axis in (1, 0)]
+        box = tuple(slice(max(0, at[0] - side_px), at[-1] + side_px + 1) for at in lines)
+        return cls(given[box], target[box])
 
     def example(self, box: tuple[slice, slice], factor: int) -> Example:
         return Example(
@@ -154,17 +166,25 @@ class OnImages:
         unit = Intensity.measure(image).to_unit(_middle(image, LEARN_PX))
         return Alone.of_plane(unit, _restored(self.generator, unit), self.factor, self._has_background)
 
-    def _take_pairs(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _take_pairs(self, pairs: Sequence[tuple[np.ndarray, np.ndarray | Regions]]) -> None:
         """Learn from the upper rows of pairs, and judge by the others."""
         planes, firsts = [], []
-        for image, target in pairs:
+        for image, known in pairs:
             intensity, first = Intensity.measure(image), first_held_out(len(image), max(ZOOMS))
+            target = wanted_of(image, known, self._has_background) if isinstance(known, Regions) else known
+            told = np.isfinite(target)
+            if isinstance(known, Regions) and not (told[:first].any() and told[first:].any()):
+                first = len(image)  # all of a small region is needed
             wanted = ((target.astype(np.float64) - intensity.low) / intensity.span).astype(np.float32)
             seen = np.isfinite(image).repeat(self.factor, 0).repeat(self.factor, 1)
             wanted = np.where(seen & np.isfinite(wanted), wanted, np.nan)
             planes.append((image, wanted))
             firsts.append(first)
             self.sources += self._paired(image[:first], wanted[: first * self.factor], intensity, image.shape)
+            if isinstance(known, Regions):  # of the rest nothing is to change
+                now = Restorer(self.generator, image, intensity).whole()
+                others = np.where(np.isfinite(wanted), np.nan, now)
+                self.sources += self._paired(image[:first], others[:first], intensity, image.shape)
         judge = HeldOut(self.generator, planes, firsts)
         self._judge = None if judge.is_empty else judge
 
@@ -173,7 +193,7 @@ class OnImages:
     ) -> Iterator[Paired]:
         """What is learned from an image and its target on the unit scale, as a network is shown them."""
         if not self._has_background:
-            yield Paired(intensity.to_unit(image), wanted)
+            yield Paired.about(intensity.to_unit(image), wanted, self.crop_px // 2)
             return
         if not is_seen_from_afar(self.generator.card, shape):
             yield self._levelled(intensity.to_unit(image), wanted)

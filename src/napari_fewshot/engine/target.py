@@ -10,11 +10,13 @@ from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.restoring import Regions
 from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.regions import check_regions
 from napari_fewshot.engine.residual import BACKGROUND_PX
 from napari_fewshot.tasks.degrade import bin_down
 
-Pair = tuple[np.ndarray, np.ndarray | None]
+Pair = tuple[np.ndarray, np.ndarray | Regions | None]
 
 LOOK_PX = 512  # side of the middle of an image that is compared with its target
 LAGS_PX = (3, 16)  # further apart than noise is correlated
@@ -55,6 +57,10 @@ def on_scale(pairs: Sequence[Pair], factor: int, has_background: bool, listener:
     for image, target in pairs:
         if target is None:
             found.append((image, None))
+            continue
+        if isinstance(target, Regions):
+            check_regions(image, target, factor)
+            found.append((image, target))
             continue
         check_shape(image, target, factor)
         try:

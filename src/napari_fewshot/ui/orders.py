@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from napari_fewshot.core.job import Apply, FineTune
+from napari.layers import Labels
+
+from napari_fewshot.core.job import Apply, FineTune, Pairs
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.ui.layers import array_of
 from napari_fewshot.ui.models import Models
-from napari_fewshot.ui.scene import Params, Scene, take_pairs
+from napari_fewshot.ui.scene import Params, Scene, take_pairs, take_regions
 
 
 class Orders:
@@ -41,10 +43,13 @@ class Orders:
         return FineTune(model, painting, (), params.budget, params.seed, view, name, extras)
 
     def make_pairs(self, params: Params, scene: Scene, model: ModelFile | None) -> FineTune:
-        """A training of a restoration: on targets, or on the images alone."""
+        """A training of a restoration: on targets, on regions declared good, or on the images alone."""
         model = model or self._models.read(params.model)
         target = None if params.target is None else array_of(params.target)
-        pairs = take_pairs(scene.region, target, model.card.factor)
+        if isinstance(params.target, Labels):
+            pairs: Pairs = take_regions(scene.region, target)
+        else:
+            pairs = take_pairs(scene.region, target, model.card.factor)
         view = scene.reader.take_view(scene.region, params.confidence)
         return FineTune(model, None, pairs, params.budget, params.seed, view, model.card.name)
 

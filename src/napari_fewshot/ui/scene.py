@@ -13,7 +13,7 @@ from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.core.restoring import AS_TRAINED, Restoring
+from napari_fewshot.core.restoring import AS_TRAINED, Regions, Restoring
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
@@ -43,7 +43,7 @@ class Params:
     model: str
     image: Image | None
     labels: Labels | None = None
-    target: Image | None = None
+    target: Image | Labels | None = None  # a labels layer declares regions good
     budget: Budget = Budget()
     seed: int = 0
     confidence: bool = False
@@ -110,6 +110,9 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
         labels = check_strokes(params.labels, picture)
         check_channel(labels, image, picture)
         check_place(labels, image)
+    elif isinstance(params.target, Labels):
+        check_strokes(params.target, picture)
+        check_place(params.target, image)
     elif params.target is not None:
         check_target(params.target, picture, card.factor)
         check_target_place(params.target, image, card.factor)
@@ -168,6 +171,27 @@ def take_pairs(region: Region, target: Any, factor: int) -> tuple[tuple[np.ndarr
         plane = picture.take_plane(index, (box[0], box[1]))
         pairs.append((plane, None if target is None else np.asarray(target[(*_beside(picture, index, target), *fine)])))
     return tuple(pairs)
+
+
+def take_regions(region: Region, labels: Any) -> tuple[tuple[np.ndarray, Regions], ...]:
+    """The plane on display, and others of the stack, with what is declared good of them; few, and those with something.
+
+    Raises
+    ------
+    PictureError
+        Nothing is painted.
+    """
+    picture, found = region.picture, []
+    box = tuple(_middle(s, n) for s, n in zip(region.box, picture.plane_shape, strict=True))
+    for index in (region.index, *(i for i in picture.plane_indices() if i != region.index)):
+        declared = np.asarray(labels[(*_beside(picture, index, labels), *box)])
+        if declared.any():
+            found.append((picture.take_plane(index, (box[0], box[1])), Regions(declared)))
+        if len(found) == N_PAIRS:
+            break
+    if not found:
+        raise PictureError("no good region is painted: paint background with 1, or structure with 2")
+    return tuple(found)
 
 
 def _beside(picture: Picture, index: PlaneIndex, target: Any) -> PlaneIndex:

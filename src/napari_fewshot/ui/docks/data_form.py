@@ -73,8 +73,9 @@ class DataForm(QWidget):
             self.new_strokes_wanted.emit,
         )  # fmt: skip
         self.target_layer = named(
-            LayerCombo(viewer, _is_source, "none: adapt to this image alone"), "target_layer", "Target layer",
-            "A better image of the same field to learn from, if there is one; for super-resolution as many times finer.",
+            LayerCombo(viewer, _is_target, "none: adapt to this image alone"), "target_layer", "Target layer",
+            "A better image of the same field to learn from, if there is one; for super-resolution as many times finer. Or a labels "
+            "layer that says what is good: 1 is background, to become even, 2 is structure, to stay as it is.",
         )  # fmt: skip
         self.classes = ClassTable()
 
@@ -199,3 +200,8 @@ def _is_source(layer: Layer) -> bool:
     """Image layers but previews and confidence maps; a denoised result may well be segmented next."""
     about = layer.metadata.get(METADATA, {}) if isinstance(layer, Image) else {}
     return isinstance(layer, Image) and not about.get("preview") and not about.get("is_confidence")
+
+
+def _is_target(layer: Layer) -> bool:
+    """What an image may be; and labels that the user painted."""
+    return _is_source(layer) or (isinstance(layer, Labels) and (has_classes(layer) or is_brought(layer)))
