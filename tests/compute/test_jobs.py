@@ -138,12 +138,12 @@ def test_a_part_is_applied_to_on_the_grey_scale_of_its_whole_plane(
     assert (applied(None) != applied(Intensity(part.low - 500, part.high + 500))).any()
 
 
-def test_planes_come_in_the_order_asked_for_each_with_progress(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
+def test_planes_are_read_in_the_order_asked_for_and_come_each_with_progress(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
     stack = Stack(5)
     job_id = compute.submit(Apply(denoise, Picture(stack, "ZYX"), ((3,), (0,), (4,))))
     assert ear.end(job_id).details == {"n_planes": 3}
     events = ear.of(job_id)[:-1]
-    assert [e.index for e in events[::2]] == [(3,), (0,), (4,)]
+    assert {e.index for e in events[::2]} == {(3,), (0,), (4,)}  # two are on their way at once
     assert [(e.done, e.total) for e in events[1::2]] == [(1, 3), (2, 3), (3, 3)]
     assert stack.read == [3, 0, 4]
     assert events[0].values.dtype == IMAGE.dtype and events[0].values.shape == IMAGE.shape

@@ -142,7 +142,8 @@ def test_some_nan_and_infinity_do_no_harm(dock, viewer, clicks, wait, paint, blo
     wait(lambda: dock.data.model_name == "em-segment-2")
     clicks("apply")
     wait(lambda: not dock._apply_desk.is_running)
-    assert viewer.layers["holes em-segment-2"].data.min() >= 1
+    found = viewer.layers["holes em-segment-2"].data
+    np.testing.assert_array_equal(found > 0, np.isfinite(image))
 
 
 def test_a_model_without_classes_is_not_applied(dock, viewer, refused, blobs):

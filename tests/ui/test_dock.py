@@ -199,6 +199,7 @@ def test_a_class_added_while_it_trains_is_previewed_in_its_colour_and_saved_by_i
     wait(lambda: "preview em-segment" in viewer.layers)
     clicks("add_class")
     dock.data.classes.table.item(2, 1).setText("membrane")
+    started.brush_size = 15
     started.paint((150, 10), 3)
     shown = viewer.layers["preview em-segment"]
     np.testing.assert_allclose(shown.get_color(3), started.get_color(3))
