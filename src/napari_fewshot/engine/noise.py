@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
 from napari_fewshot.core.tiles import Box
+from napari_fewshot.engine.scan_lines import line_levels, line_shifts
 
 Rng = np.random.Generator
 Kind = Literal["white", "scan", "camera"]
@@ -18,8 +19,6 @@ MEASURE_PX = 1024  # side of the part that is measured: a thousand blocks are pl
 FLAT_SHARE = 0.3  # of the blocks: those with the least structure at low frequencies
 LOW_BAND, HIGH_BAND = (0.03, 0.12), 0.25  # cycles/px: where structure shows, above which noise is most of what is left
 PADDED_PX = 5  # a square this wide of one level is no measurement
-JITTER_REACH_PX = 9  # of the smoothed slopes, across
-LINES_BAND = 0.1  # cycles/px along Y above which line levels are most of what the halves of lines have in common
 SCAN_SHARES = np.linspace(0.0, 0.45, 19)  # of the previous pixel that stays in a pixel
 CAMERA_SIGMAS = np.linspace(0.0, 1.0, 21)  # px
 WHITE_SHARES = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
@@ -70,7 +69,14 @@ class Noise:
         (kind, reach, white), (gain, floor, lowest) = _fit(*_telling(*_periodograms(x), seen))
         bare = cls(gain, floor, kind, reach, white, lowest=lowest)
         return cls(
-            gain, floor, kind, reach, white, _lines(x, seen), _jitter(x, seen, bare.std_at(float(x.mean()))), lowest
+            gain,
+            floor,
+            kind,
+            reach,
+            white,
+            line_levels(x, seen),
+            line_shifts(x, seen, bare.std_at(float(x.mean()))),
+            lowest,
         )
 
     def as_strong_as(self, residual: np.ndarray, level: np.ndarray) -> Noise:
@@ -269,33 +275,3 @@ def _fit_levels(levels: np.ndarray, variances: np.ndarray) -> tuple[float, float
         fitted = np.maximum(gain * levels + floor, 0.05 * typical + 1e-12)
         weights = 1 / (fitted**2 * (1 + ((variances - fitted) / (0.3 * fitted)) ** 2))  # structure only ever adds
     return gain, floor, lowest
-
-
-def _lines(x: np.ndarray, seen: np.ndarray) -> float:
-    """Standard deviation of line levels: what the left and the right half of a line have in common, at most frequencies alike.
-
-    Rows of a lattice have something in common too, but at a few frequencies only.
-    """
-    half, window = x.shape[1] // 2, np.hanning(len(x) + 2)[1:-1]
-    parts = [(x[:, part], seen[:, part]) for part in (slice(half), slice(half, None))]
-    levels = np.stack([(values * known).sum(1) / np.maximum(known.sum(1), 1) for values, known in parts])
-    known = np.stack([known.any(1) for _, known in parts])
-    levels = np.where(known, levels - (levels * known).sum(1, keepdims=True) / np.maximum(known.sum(1), 1)[:, None], 0)
-    left, right = np.fft.rfft(levels * window)
-    common = (left * right.conj()).real / np.sum(window**2)
-    fine = np.fft.rfftfreq(len(x)) > LINES_BAND
-    return float(np.sqrt(max(np.median(common[fine]) / np.log(2), 0.0)))
-
-
-def _jitter(x: np.ndarray, seen: np.ndarray, noise_std: float) -> float:
-    """Standard deviation of line shifts, from how far each line fits better when shifted against its neighbours (px)."""
-    smooth = gaussian_filter(x, 1.0)
-    slope = np.gradient(smooth, axis=1)[1:-1] * minimum_filter(seen, JITTER_REACH_PX)[1:-1]
-    step = x[1:-1] - (x[:-2] + x[2:]) / 2
-    energy = np.sum(slope**2, 1)
-    if energy.max() <= 0:
-        return 0.0
-    shift = np.sum(step * slope, 1) / np.maximum(energy, 1e-12)
-    chance = 1.5 * noise_std**2 / np.maximum(energy, 1e-12)
-    good = energy > np.median(energy) / 2
-    return float(np.sqrt(max(np.mean(shift[good] ** 2 - chance[good]), 0.0) / 1.5))
