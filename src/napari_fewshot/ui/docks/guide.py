@@ -18,7 +18,7 @@ from napari_fewshot.ui.scene import Params
 
 HINT = (
     "Paint a few strokes, then press Next: it looks over the image with them in mind and goes "
-    "to the slice and region where another stroke helps most."
+    "to the slice and region where another stroke helps most. With Live on you see the answer there."
 )
 
 
