@@ -138,7 +138,9 @@ def test_a_part_is_applied_to_on_the_grey_scale_of_its_whole_plane(
     assert (applied(None) != applied(Intensity(part.low - 500, part.high + 500))).any()
 
 
-def test_planes_are_read_in_the_order_asked_for_and_come_each_with_progress(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
+def test_planes_are_read_in_the_order_asked_for_and_come_each_with_progress(
+    compute: Compute, ear: Ear, denoise: ModelFile
+) -> None:
     stack = Stack(5)
     job_id = compute.submit(Apply(denoise, Picture(stack, "ZYX"), ((3,), (0,), (4,))))
     assert ear.end(job_id).details == {"n_planes": 3}
