@@ -54,7 +54,7 @@ def test_pretrain_on_your_own_images(tmp_path, monkeypatch, capsys, few_pixels):
     monkeypatch.setattr(sys, "argv", ["", str(shipped), "weights", "1"])
     runpy.run_path(str(EXAMPLES / "pretrain_on_your_own_images.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    assert "em-denoise of 1 steps" in printed and len([*(tmp_path / "weights").glob("em-*/card.json")]) == 5
+    assert "em-denoise of 1 steps" in printed and len([*(tmp_path / "weights").glob("em-*/card.json")]) == 6
 
 
 @pytest.mark.skipif(
