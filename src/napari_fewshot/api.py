@@ -26,7 +26,7 @@ from napari_fewshot.api_arguments import (
 from napari_fewshot.api_objects import objects as objects
 from napari_fewshot.compute.events import Event, Finished, Note, Progress
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import ModelError, PictureError, memory_errors_told
+from napari_fewshot.core.errors import ModelError, PictureError, StrokesError, memory_errors_told
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
 from napari_fewshot.core.job import STROKES_ALONE, Extras
 from napari_fewshot.core.picture import Picture, PlaneIndex, picture_of
@@ -159,12 +159,16 @@ def tuned(
 
     check_generator(generator)
     if TASKS[generator.card.task].needs_strokes:
+        if regions is not None:
+            raise StrokesError("regions are for restorations: give a segmentation its strokes as 'painted'")
         painting = painting_from(images, painted)
         wish = wish_from(never_miss, painting)
         budget = budget_from(seconds, steps, started)
         return fine_tune_segment(
             generator, painting, budget, seed=seed, listener=listener, never_miss=wish, extras=extras
         )
+    if extras != STROKES_ALONE:
+        raise PictureError("contrast and drawn_in are for segmentations: leave them out for a restoration")
     if regions is not None and painted is not None:
         raise PictureError("give a restoration targets or regions, not both")
     if regions is None:

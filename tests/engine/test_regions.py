@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import napari_fewshot as nf
-from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.restoring import Regions
 from napari_fewshot.engine.fine_tune import fine_tune_restore
@@ -56,5 +56,9 @@ def test_regions_are_given_in_python_or_refused_with_the_cure(denoiser: Generato
         nf.fine_tune(denoiser, grainy, regions=0 * labels, steps=1)
     with pytest.raises(PictureError, match="targets or regions, not both"):
         nf.fine_tune(denoiser, grainy, grainy, regions=labels, steps=1)
+    with pytest.raises(PictureError, match="contrast and drawn_in are for segmentations"):
+        nf.fine_tune(denoiser, grainy, drawn_in=True, steps=1)
+    with pytest.raises(StrokesError, match="regions are for restorations"):
+        nf.fine_tune(nf.load("em-segment"), grainy, labels, regions=labels, steps=0)
     with pytest.raises(PictureError, match="finer image as its target"):
         nf.fine_tune(nf.load("em-superres-x2"), grainy, regions=labels, steps=1)
