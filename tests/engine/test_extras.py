@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import napari_fewshot as nf
+from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
+from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.engine.extras import Contrast, DrawnIn, pasted, terms_of
 from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.painted import FeatureCache
+from napari_fewshot.engine.rank import Rank, rank_hinge
 from napari_fewshot.engine.segment import OnStrokes, solver_of
 
 
@@ -40,8 +45,8 @@ def solved(objective: OnStrokes):
 
 def test_nothing_is_added_unless_it_was_asked_for(objective: OnStrokes) -> None:
     assert terms_of(objective, STROKES_ALONE) == []
-    kinds = [type(t) for t in terms_of(objective, Extras(contrast=True, drawn_in=True))]
-    assert kinds == [Contrast, DrawnIn]
+    kinds = [type(t) for t in terms_of(objective, Extras(contrast=True, drawn_in=True, rank=True))]
+    assert kinds == [Contrast, DrawnIn, Rank]
     objective.more = terms_of(objective, Extras(contrast=True, drawn_in=True))
     found = [set(objective.losses(np.random.default_rng(seed))) for seed in range(12)]
     assert all({"strokes", "agreement", "anchor", "contrast"} <= names for names in found)
@@ -95,3 +100,40 @@ def test_with_extras_the_same_seed_gives_the_same_result(segmenter: Generator, p
     assert tuned[0].card.losses == tuned[1].card.losses
     alone = fine_tune_segment(segmenter, painting, Budget(steps=3), seed=2)
     assert alone.card.losses != tuned[0].card.losses
+
+
+def test_the_rank_loss_counts_pairs_in_the_wrong_order_and_nothing_else() -> None:
+    is_class = torch.tensor([True, True, False, False])
+    assert rank_hinge(torch.tensor([1.0, 2.0, 0.0, -1.0]), is_class) == 0
+    one_wrong = rank_hinge(torch.tensor([1.0, 2.0, 1.5, -1.0]), is_class)
+    both_wrong = rank_hinge(torch.tensor([1.0, 2.0, 3.0, -1.0]), is_class)
+    assert 0 < one_wrong < both_wrong
+
+
+def test_the_rank_loss_moves_layers_towards_the_order(segmenter: Generator, painting: Painting) -> None:
+    rng = np.random.default_rng(0)
+    noisy = [p.image + rng.normal(0, 2 * p.image.std(), p.image.shape) for p in painting.planes]
+    planes = tuple(replace(p, image=n.astype(np.float32)) for p, n in zip(painting.planes, noisy, strict=True))
+    objective = OnStrokes(copy.deepcopy(segmenter.network), replace(painting, planes=planes), 0, FeatureCache())
+    objective.solve(objective.module)
+    objective.never_miss = NeverMiss(painting.classes[-1], 0.95)
+    term, head = Rank(objective), solved(objective)
+
+    def value() -> torch.Tensor:
+        return torch.stack([term(head, np.random.default_rng(seed))["rank"] for seed in range(4)]).mean()
+
+    before = value()
+    before.backward()
+    with torch.no_grad():
+        for p in objective.module.backbone.parameters():
+            p -= 0.01 * p.grad / (p.grad.norm() + 1e-9)
+        assert value() < before
+
+
+def test_without_a_wish_there_is_nothing_to_rank(
+    objective: OnStrokes, superalloy: tuple[np.ndarray, np.ndarray]
+) -> None:
+    assert Rank(objective)(solved(objective), np.random.default_rng(0)) == {}
+    image, truth = superalloy
+    with pytest.raises(StrokesError, match="give never_miss"):
+        nf.fine_tune(nf.load("em-segment"), image, simulate_strokes(truth, 4, 0), rank=True, steps=0)

@@ -17,6 +17,7 @@ from napari_fewshot.engine.look import Look, features_at, pad_to_grid, whole
 from napari_fewshot.engine.network import look
 from napari_fewshot.engine.patches import turned
 from napari_fewshot.engine.pretexts.contrast import pixel_contrast, region_contrast
+from napari_fewshot.engine.rank import Rank
 from napari_fewshot.engine.segment import OnStrokes, Term, solver_of
 
 CONTRAST, DRAWN_IN = 0.1, 0.5  # weights beside the cross-entropy on strokes
@@ -37,6 +38,8 @@ def terms_of(objective: OnStrokes, extras: Extras) -> list[Term]:
         terms.append(Contrast(objective))
     if extras.drawn_in:
         terms.append(DrawnIn(objective))
+    if extras.rank:
+        terms.append(Rank(objective))
     return terms
 
 

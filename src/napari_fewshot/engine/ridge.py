@@ -59,8 +59,9 @@ def point_on(
 ) -> OperatingPoint | None:
     """The operating point by the ``asked`` folds; None when they lack a class.
 
-    A pairwise rank hinge (Sangalli et al. 2021, arXiv 2102.12894) minimised on top of the head makes fewer false alarms on
-    the painted image, and more on others where little may be missed (``benchmarks/never_miss.py``): it is left out.
+    The head itself is not solved by rank: a pairwise hinge (Sangalli et al. 2021, arXiv 2102.12894) minimised on top of it makes
+    fewer false alarms on the painted image, and more on others where little may be missed (``benchmarks/never_miss.py``).
+    Layers may learn by it, see `rank`.
     """
     x, y, fold = (values.cpu().numpy() for values in (samples.x, samples.y, samples.fold))
     held_out = cross_fit(x, y, fold, classes, asked, learn)

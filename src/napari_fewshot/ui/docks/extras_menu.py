@@ -35,6 +35,11 @@ class ExtrasMenu(QPushButton):
             menu, "objects drawn in elsewhere",
             "Objects that the strokes grow to are cut out, turned, pasted into other places and asked for there.",
         )  # fmt: skip
+        self.rank = self._add(
+            menu, "rank of the class of Never miss",
+            "Pixels of the class that is never to be missed are to score above all others, so that finding them costs fewer false "
+            "alarms. For classes that are a fraction of a percent; it does nothing while Never miss is off.",
+        )  # fmt: skip
         self.setMenu(menu)
         self.setFixedWidth(34)
         self.setStyleSheet("QPushButton::menu-indicator { image: none; width: 0px; }")
@@ -42,7 +47,7 @@ class ExtrasMenu(QPushButton):
 
     @property
     def extras(self) -> Extras:
-        return Extras(self.contrast.isChecked(), self.drawn_in.isChecked())
+        return Extras(self.contrast.isChecked(), self.drawn_in.isChecked(), self.rank.isChecked())
 
     def _add(self, menu: QMenu, text: str, hint: str) -> QAction:
         action = menu.addAction(text)
@@ -53,5 +58,5 @@ class ExtrasMenu(QPushButton):
         return action
 
     def _show_count(self) -> None:
-        n = sum(action.isChecked() for action in (self.other_images, self.contrast, self.drawn_in))
+        n = sum(action.isChecked() for action in (self.other_images, self.contrast, self.drawn_in, self.rank))
         self.setText(f"+{n}" if n else "+")
