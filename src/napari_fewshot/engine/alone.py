@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -14,11 +15,16 @@ from torch import Tensor
 
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.residual import smooth_background, structure_left
-from napari_fewshot.tasks.degrade import bin_down
+from napari_fewshot.tasks.degrade import bin_down, jitter_rows
 
 PSF_SIGMA = 0.45  # px of the input: the optics between a super-resolved image and its input
 MATCH = 0.02  # structure in the difference of two planes, below which they show the same
 SPACING_PX = 4  # between hidden pixels, beyond the reach of the noise
+JITTERED, JITTER_PX = (
+    0.5,
+    (0.2, 0.7),
+)  # share of scanned examples whose lines are displaced, and by how much, as in pretraining
+SPARED_PX = (8, 32)  # least and largest side of blocks that nothing is learned from
 
 Rng = np.random.Generator
 
@@ -52,7 +58,8 @@ class Alone:
     network gets better (iterative data refinement: Zhang et al. 2022, arXiv 2111.14358). Examples with hidden pixels hold
     the network to what was measured (Krull et al. 2019, Noise2Void); with a pixel its neighbours along the correlation of the
     detector's noise are hidden (Broaddus et al. 2020, structN2V). Another plane of the same scene, such as the neighbour
-    in a stack or the next frame, takes their place where there is one (Lehtinen et al. 2018, Noise2Noise).
+    in a stack or the next frame, takes their place where there is one (Lehtinen et al. 2018, Noise2Noise). Blocks all over the
+    plane are spared: an answer there is compared with nothing, so that they can tell whether the network gets better.
 
     Parameters
     ----------
@@ -85,6 +92,16 @@ class Alone:
             background = smooth_background(rest, noise, float(given.mean())).astype(np.float32)
         return cls(given, estimate, noise, background, factor)
 
+    @cached_property
+    def spared(self) -> np.ndarray:
+        """(Y, X) bool, a quarter of the plane."""
+        return np.logical_and.outer(*(np.arange(n) // self.block_px % 2 == 0 for n in self.given.shape))
+
+    @property
+    def block_px(self) -> int:
+        """Side of the blocks that are spared."""
+        return int(np.clip(min(self.given.shape) // 8, *SPARED_PX))
+
     def renew(self, estimate: np.ndarray) -> None:
         """Take up a newer restoration, half, so that no single state of the network decides."""
         self.estimate = (self.estimate + estimate) / 2
@@ -93,20 +110,26 @@ class Alone:
         """The estimate with fresh noise, and the estimate as the answer."""
         level, f = self._level(box), self.factor
         fine = tuple(slice(s.start * f, s.stop * f) for s in box)
+        if self.noise.kind == "scan" and rng.random() < JITTERED:  # hidden pixels cannot teach that lines are displaced
+            level = jitter_rows(level, rng.uniform(*JITTER_PX), rng)
         given = level + self.noise.draw(_usual(level), rng)
-        return flipped(Example(given, wanted=self.estimate[fine]), rng)
+        spared = self.spared[box].repeat(f, 0).repeat(f, 1)
+        return flipped(Example(given, wanted=np.where(spared, np.nan, self.estimate[fine])), rng)
 
-    def hidden(self, box: tuple[slice, slice], rng: Rng) -> Example:
-        """The plane with some pixels replaced by another draw of estimate and noise, and what was measured there."""
-        given = self.given[box]
+    def hidden(self, box: tuple[slice, slice], rng: Rng, spared: bool = False) -> Example:
+        """The plane with some pixels replaced by another draw of estimate and noise, and what was measured there.
+
+        It is compared in blocks that are ``spared``, or else outside of them.
+        """
+        given, counts = self.given[box], self.spared[box] == spared
         if self.partner is not None:
-            mask = np.ones(given.shape, np.float32)
+            mask = counts.astype(np.float32)
             example = Example(given, seen=self.partner[box], mask=mask, background=self.background[box])
             return flipped(example, rng)
         level = self._level(box)
         centres, replaced = _spots(given.shape, self.noise.correlated_px, rng)
         filled = np.where(replaced, level + self.noise.draw(_usual(level), rng), given)
-        example = Example(filled, seen=given, mask=centres, background=self.background[box])
+        example = Example(filled, seen=given, mask=centres * counts, background=self.background[box])
         return flipped(example, rng)
 
     def _level(self, box: tuple[slice, slice]) -> np.ndarray:

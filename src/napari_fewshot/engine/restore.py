@@ -23,7 +23,8 @@ from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.regions import wanted_of
 from napari_fewshot.engine.residual import BACKGROUND
-from napari_fewshot.engine.restorer import Restorer, is_seen_from_afar
+from napari_fewshot.engine.restorer import DENOISE, Restorer, is_seen_from_afar
+from napari_fewshot.engine.risk import Risk
 from napari_fewshot.engine.target import Pair
 from napari_fewshot.engine.tiled import run
 from napari_fewshot.tasks.degrade import bin_down
@@ -32,7 +33,6 @@ CROP_PX = 96
 BATCH = 4
 N_HELD_OUT = 12
 LEARN_PX = 512  # side of the part of an image that is learned from when there is no target
-HELD_OUT_SHARE = 0.25  # rows at the bottom that are only scored on
 RATE_PAIRS, RATE_ALONE = 2e-4, 5e-4
 STANDARD_ERRORS = 2.0  # that are not believed of a gain, as the best of many looks is taken
 RENEW_STEPS = 20  # between renewals of what an image without target would be without noise
@@ -78,8 +78,8 @@ class OnImages:
     """Objective of a restoration: L1 + L2 (arXiv 2402.18286) to answers that are known, L2 to pixels that were hidden.
 
     Pairs have an answer; for images without a target see `Alone`. A remover of backgrounds learns at the zooms it is asked
-    at. It is never worse than the generator it started from as far as held-out rows tell: of pairs it is judged by what users
-    get, of images alone by the error at hidden pixels.
+    at. It is never worse than the generator it started from as far as parts that nothing is learned from tell. It is judged by
+    what users get there, with a target or by `Risk`; other tasks than denoising without a target by the error at hidden pixels.
     """
 
     def __init__(self, generator: Generator, pairs: Sequence[Pair], seed: int) -> None:
@@ -96,16 +96,19 @@ class OnImages:
         self.rate = RATE_ALONE if self.is_alone else RATE_PAIRS
         self.sources: list[Paired | Alone] = [*self.alone]
         self._hidden: Batch | None = None
-        self._judge: HeldOut | None = None
-        if self.is_alone:
+        self._judge: HeldOut | Risk | None = None
+        if not self.is_alone:
+            self._take_pairs([(image, target) for image, target in pairs if target is not None])
+            return
+        if generator.card.task == DENOISE:
+            self._judge = Risk(self.alone, seed)
+        else:
             rng = np.random.default_rng(seed)
             self._hidden = self._batch([self._example(rng, 1, True) for _ in range(N_HELD_OUT)])
-        else:
-            self._take_pairs([(image, target) for image, target in pairs if target is not None])
 
     @property
     def holds_out(self) -> bool:
-        """Whether there are rows that are only scored on."""
+        """Whether there is something that is only scored on."""
         return self._hidden is not None or self._judge is not None
 
     @cached_property
@@ -137,7 +140,7 @@ class OnImages:
         return False
 
     def score(self, module: Network) -> float | None:
-        """Share of the squared error that is gone in rows that are only scored on; None when there are no such rows.
+        """Share of the squared error that is gone in what is only scored on; None when there is nothing of it.
 
         It is compared with that of the generator that was started from. Without a target noise is a part of it, and what is
         certain of the gain counts, two standard errors less.
@@ -217,22 +220,18 @@ class OnImages:
         return self.generator.card.task == BACKGROUND
 
     def _example(self, rng: np.random.Generator, turn: int, held_out: bool) -> Example:
-        """A crop of any source; held-out ones come from the rows of an image alone kept for that, where there are enough."""
+        """A crop of any source; one that is held out is compared where nothing is learned from."""
         source = self.sources[rng.integers(len(self.sources))]
-        box = self._box(source.given.shape, rng, held_out, spares=isinstance(source, Alone))
+        box = self._box(source.given.shape, rng)
         if isinstance(source, Paired):
             return source.example(box, self.factor)
-        return source.hidden(box, rng) if turn % 2 else source.known(box, rng)
+        return source.hidden(box, rng, held_out) if turn % 2 else source.known(box, rng)
 
-    def _box(
-        self, shape: tuple[int, ...], rng: np.random.Generator, held_out: bool, spares: bool
-    ) -> tuple[slice, slice]:
-        side, (n_rows, n_columns) = self.crop_px, shape
-        can_spare = spares and n_rows >= 2 * side
-        first = n_rows - max(side, int(n_rows * HELD_OUT_SHARE)) if can_spare else n_rows
-        low, high = (first, n_rows) if held_out and can_spare else (0, first)
-        y, x = _start(low, high, side, n_rows, rng), _start(0, n_columns, side, n_columns, rng)
-        return slice(y, min(y + side, n_rows)), slice(x, min(x + side, n_columns))
+    def _box(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slice, slice]:
+        """A crop at a random place."""
+        starts = [int(rng.integers(max(0, n - self.crop_px) + 1)) for n in shape]
+        y, x = (slice(a, min(a + self.crop_px, n)) for a, n in zip(starts, shape, strict=True))
+        return y, x
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
         wanted = self._stacked([e.wanted for e in examples], self.crop_px * self.factor)
@@ -258,7 +257,7 @@ class OnImages:
 
     @torch.inference_mode()
     def _errors(self, module: Network) -> np.ndarray | None:
-        """What a score is made of, for each held-out example: the squared error at hidden pixels, or of what users get."""
+        """What a score is made of, squared errors of held-out parts: of what users get, or at hidden pixels."""
         if self._hidden is not None:
             errors: np.ndarray = self._misses(module(self._hidden.given), self._hidden).double().cpu().numpy()
             return errors
@@ -275,12 +274,6 @@ def _restored(generator: Generator, unit: np.ndarray) -> np.ndarray:
 def _middle(image: np.ndarray, side: int) -> np.ndarray:
     y, x = (max(0, (n - side) // 2) for n in image.shape)
     return image[y : y + side, x : x + side]
-
-
-def _start(low: int, high: int, side: int, n: int, rng: np.random.Generator) -> int:
-    """A random start of a window inside [low, high), moved as little as needed to stay inside [0, n)."""
-    start = int(rng.integers(low, max(low, high - side) + 1))
-    return max(0, min(start, n - side))
 
 
 def _filled(crop: np.ndarray, side: int) -> np.ndarray:

@@ -73,7 +73,8 @@ class Restorer:
     plane : ndarray
         (Y, X), any real dtype.
     blend : Blend or None
-        None measures it.
+    noise : Noise or None
+        Of the plane, on the unit scale. None measures them.
     specimen : float or None
         How much of the background is specimen, see `background.Contrast`; None measures it.
     alone : bool
@@ -86,11 +87,11 @@ class Restorer:
 
     def __init__(
         self, generator: Generator, plane: np.ndarray, intensity: Intensity, *, strength: float = 1.0,
-        blend: Blend | None = None, specimen: float | None = None, alone: bool = False, tile_px: int | None = None,
-        helper: Restorer | None = None,
+        blend: Blend | None = None, noise: Noise | None = None, specimen: float | None = None, alone: bool = False,
+        tile_px: int | None = None, helper: Restorer | None = None,
     ) -> None:  # fmt: skip
         self.generator, self.plane, self.intensity = generator, plane, intensity
-        self.strength, self.tile_px, self._blend = strength, tile_px, blend
+        self.strength, self.tile_px, self._blend, self._noise = strength, tile_px, blend, noise
         self.specimen = specimen
         self._sigmas: Sequence[float] | None = None
         self._helper: Restorer | None = None
@@ -104,7 +105,7 @@ class Restorer:
     @cached_property
     def noise(self) -> Noise:
         """Of the plane, on the unit scale."""
-        return Noise.measure(self.intensity.to_scale(self.plane[middle(self.plane.shape)]))
+        return self._noise or Noise.measure(self.intensity.to_scale(self.plane[middle(self.plane.shape)]))
 
     @cached_property
     def blend(self) -> Blend | None:
