@@ -374,6 +374,16 @@ def test_a_folder_run_can_be_stopped_and_nothing_else_started_meanwhile(dock, cl
     assert not dock._bridge.is_busy and not dock.train.stop.isEnabled()
 
 
+def test_the_uncertainty_of_files_goes_beside_their_results(dock, clicks, wait, folders, blobs):
+    _, target = folders(1)
+    dock.apply.confidence.setChecked(True)
+    clicks("apply")
+    wait(lambda: "wrote 1 results" in dock.status.text().lower())
+    (unsure,) = target.glob("*.uncertainty.tif")
+    values = tifffile.imread(unsure)
+    assert values.shape == blobs[0].shape and (values > 0).all()
+
+
 def test_many_files_that_cannot_be_used_are_counted_and_a_few_named(dock, clicks, wait, folders):
     source, _ = folders(1)
     for n in range(30):
@@ -408,7 +418,7 @@ def test_a_folder_is_restored_as_strongly_as_a_layer(dock, viewer, clicks, wait,
     clicks("apply")
     wait(lambda: (target / "a.tif").exists() and not dock._bridge.is_busy)
     told = json.loads((target / "a.tif.json").read_text())["parameters"]
-    assert told["restoring"]["strength"] == 2.0 and not told["restoring"]["uncertainty"]
+    assert told["restoring"]["strength"] == 2.0 and told["restoring"]["uncertainty"]
     viewer.add_image(blobs[0], name="blobs")
     dock.apply.scope.setCurrentIndex(dock.apply.scope.findData("layer"))
     dock.apply.confidence.setChecked(False)

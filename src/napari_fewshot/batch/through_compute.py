@@ -54,7 +54,7 @@ class PlaneSender:
         """To be called with every event of the compute, on any thread."""
         with self._changed:
             if isinstance(event, PlaneDone):
-                self._planes[event.job_id] = Answer(event.values, event.report)
+                self._planes[event.job_id] = Answer(event.values, event.report, event.maps.get("uncertainty"))
             elif isinstance(event, Finished | Stopped | Failed | Lost):
                 self._ends[event.job_id] = event
             self._changed.notify_all()

@@ -222,7 +222,7 @@ def run_apply(order: Order, wish: Wish, plane: np.ndarray, model: ModelFile, fir
         generator = bench.generator(model, order.device)
         try:
             if not TASKS[generator.card.task].needs_strokes:
-                wishes = replace(wish.restoring, uncertainty=wish.confidence)
+                wishes = replace(wish.restoring, uncertainty=wish.confidence or wish.restoring.uncertainty)
                 restored = restore_plane(generator, plane, wishes, intensity=wish.intensity, listener=line)
                 return PlaneDone(order.job_id, wish.index, restored.values, None, restored.maps, restored.report)
             maps, report = {}, None

@@ -20,6 +20,7 @@ from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.restoring import AS_TRAINED, Restoring
 from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.applying import first_few
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.work import Work
@@ -27,7 +28,7 @@ from napari_fewshot.ui.work import Work
 if TYPE_CHECKING:
     from napari_fewshot.batch.folder import Report
 
-ANSWERS_ALONE = "a folder gets the answers alone, without confidence, uncertainty and what was taken away"
+NOT_FOR_FOLDERS = "a folder gets no confidence and not what was taken away: open an image for these"
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,16 @@ class FolderRun(QObject):
         return self.work is not None and self.work.is_running
 
     def start(self, how: How, source: Path, target: Path, wants_more: bool = False) -> None:
-        """Apply a model to every image in ``source``; answers, and nothing more, go to ``target``."""
+        """Apply a model to every image in ``source``; answers go to ``target``, with ``wants_more`` the uncertainty of restorations too."""
         if self.is_running:
             self.said.emit("a folder is being worked on already: stop that first", False)
             return
         self._bridge.revive()
         work = self.work = self._bridge.open_work(f"applying {how.card.name} to {source.name}")
-        if wants_more or how.restoring.background:
-            self.said.emit(ANSWERS_ALONE, False)
-        how = replace(how, restoring=Restoring(how.restoring.strength))
+        restores = not TASKS[how.card.task].needs_strokes
+        if how.restoring.background or (wants_more and not restores):
+            self.said.emit(NOT_FOR_FOLDERS, False)
+        how = replace(how, restoring=Restoring(how.restoring.strength, uncertainty=wants_more and restores))
         self._bridge.call(self._bridge.compute, partial(self._on_worker_there, work, how, source, target))
         self.started.emit(work)
 
