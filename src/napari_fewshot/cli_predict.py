@@ -40,6 +40,7 @@ def plane_work(asked: Asked, on_report: Callable[[str, Report], None]) -> PlaneW
         Unknown or unreadable, or a model that cannot do what is asked.
     """
     from napari_fewshot import api, api_arguments
+    from napari_fewshot.api_listeners import OnlyNotes, Teller
     from napari_fewshot.batch.answers import Answer
     from napari_fewshot.batch.folder import PlaneWork
     from napari_fewshot.batch.sidecar import parameters_of
@@ -54,7 +55,7 @@ def plane_work(asked: Asked, on_report: Callable[[str, Report], None]) -> PlaneW
     is_segmentation = TASKS[generator.card.task].needs_strokes
     if is_segmentation and asked.restoring.uncertainty:
         raise ModelError(f"'{generator.card.name}' does not restore: leave out --uncertainty")
-    listener = api.OnlyNotes(api.Teller(show_note))
+    listener = OnlyNotes(Teller(show_note))
 
     @memory_errors_told()
     def answer(plane: np.ndarray) -> Answer:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from napari_fewshot.api import Teller
+from napari_fewshot.api_listeners import Teller
 from napari_fewshot.cli_speech import show
 
 

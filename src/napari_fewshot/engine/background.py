@@ -21,7 +21,7 @@ from napari_fewshot.engine.residual import blurred, smooth_background
 from napari_fewshot.engine.tiled import network_answer
 from napari_fewshot.tasks.degrade import bin_down
 
-DENOISER = "em-denoise"
+DENOISERS = ("em-denoise", "em-denoise-base")
 ZOOMS = {2: 0.25, 4: 0.75}  # at which the background is told, and how much each counts
 TEXTURE_PX, AREA_PX = 12, 32  # sigmas: what is finer is fine structure, and over how far its contrast is told
 CONTRAST_REACH_PX = 3 * AREA_PX
@@ -119,7 +119,12 @@ def _smooth(image: np.ndarray, sigma_px: float) -> np.ndarray:
     return blurred(blurred(image, sigma_px, 0), sigma_px, 1)
 
 
-@lru_cache(maxsize=2)
-def denoiser(device: str) -> Generator:
-    """The embedded generator that is best at noise."""
-    return Generator.from_file(read_model(embedded_folder() / DENOISER), device)
+def denoiser(remover: Generator) -> Generator:
+    """The embedded generator that is best at noise, as large as a remover of backgrounds; the smallest where none is."""
+    embedded = (_embedded(name, remover.device) for name in DENOISERS)
+    return next((g for g in embedded if g.card.net == remover.card.net), _embedded(DENOISERS[0], remover.device))
+
+
+@lru_cache(maxsize=2 * len(DENOISERS))
+def _embedded(name: str, device: str) -> Generator:
+    return Generator.from_file(read_model(embedded_folder() / name), device)

@@ -72,7 +72,7 @@ class _Window:
         self.wanted = target[first * f :, left * f : (left + columns) * f]
         self.helper: Restorer | None = None
         if is_seen_from_afar(generator.card, self.plane.shape):
-            self.helper = _Remembering(denoiser(generator.device), self.plane, self.intensity)
+            self.helper = _Remembering(denoiser(generator), self.plane, self.intensity)
 
     @property
     def is_known(self) -> bool:

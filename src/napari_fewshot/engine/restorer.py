@@ -97,9 +97,7 @@ class Restorer:
         self._helper: Restorer | None = None
         card = generator.card
         if not alone and is_seen_from_afar(card, plane.shape):
-            self._helper = helper or Restorer(
-                denoiser(generator.device), plane, intensity, strength=strength, tile_px=tile_px
-            )
+            self._helper = helper or Restorer(denoiser(generator), plane, intensity, strength=strength, tile_px=tile_px)
             self._background = Background(generator, plane, intensity)
 
     @cached_property
