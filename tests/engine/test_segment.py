@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
-from napari_fewshot.core.job import Budget
+from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.job import Budget, View
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import painting_of
 from napari_fewshot.engine.calibrate import pixels_around
@@ -14,6 +17,7 @@ from napari_fewshot.engine.fine_tune import TOO_FEW, fine_tune_segment
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import N_FEATURES, ClassesHead
 from napari_fewshot.engine.painted import STRENGTHS, FeatureCache, sample, strength_of
+from napari_fewshot.engine.segment import OnStrokes
 from tests.engine.noting import Noting
 
 
@@ -79,3 +83,14 @@ def test_with_too_few_strokes_to_judge_the_layers_stay_and_it_is_said(segmenter:
     for ours, theirs in zip(tuned.network.backbone.parameters(), segmenter.network.backbone.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert TOO_FEW in said.notes and tuned.card.scores == {}
+
+
+def test_the_preview_of_a_plane_without_a_finite_pixel_is_empty(
+    segmenter: Generator, superalloy: tuple[np.ndarray, np.ndarray]
+) -> None:
+    image, truth = superalloy
+    painting = painting_of([image], [simulate_strokes(truth, 4, 0)])
+    objective = OnStrokes(copy.deepcopy(segmenter.network), painting, 0, FeatureCache())
+    nothing = View((1,), (0, 0), np.full((64, 96), np.nan, np.float32), Intensity(0.0, 1.0), "nothing", confidence=True)
+    values, _, sure = objective.segment_view(objective.module, nothing, objective.solve(objective.module))
+    assert not values.any() and sure is not None and not sure.any()

@@ -351,6 +351,21 @@ def test_what_a_training_noted_is_known_when_it_has_ended(trainer, desk, form, p
     assert trainer.notes == []
 
 
+def test_a_slice_without_a_finite_pixel_on_display_keeps_no_training_from_beginning(trainer, desk, form, viewer):
+    planes = np.random.default_rng(0).random((2, 96, 128)).astype(np.float32)
+    planes[1] = np.nan
+    image = viewer.add_image(planes, contrast_limits=(0, 1))
+    labels = viewer.add_labels(np.zeros(planes.shape, np.uint8))
+    for at, k in (((0, 20, 20), 1), ((0, 60, 60), 2)):
+        labels.paint(at, k)
+    viewer.dims.set_current_step(0, 1)
+    form.params = Params("segment", "em-segment", image, labels)
+    trainer.fine_tune()
+    job = desk.jobs[0]()
+    assert len(job.painting.planes) == 1
+    assert np.isfinite(job.view.intensity.to_unit(job.view.image)).all()
+
+
 def test_a_training_tells_which_strokes_it_leaves_out(trainer, desk, form, viewer, tuned):
     planes = np.random.default_rng(0).random((4, 96, 128)).astype(np.float32)
     planes[2] = np.nan

@@ -182,8 +182,12 @@ class PlaneReader:
         return self._intensities[index]
 
     def take_view(self, region: Region, confidence: bool = False) -> View:
-        """Read a region for a preview."""
-        intensity, pixels = self.take_intensity(region.index), region.take_pixels()
+        """Read a region for a preview; that of a plane without a finite pixel will be empty."""
+        try:
+            intensity = self.take_intensity(region.index)
+        except PictureError:
+            intensity = Intensity(0.0, 1.0)
+        pixels = region.take_pixels()
         return View(region.index, region.origin, pixels, intensity, key_of(pixels, intensity), confidence)
 
 
