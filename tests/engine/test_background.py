@@ -11,7 +11,7 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import Shelf
-from napari_fewshot.engine.background import Contrast
+from napari_fewshot.engine.background import Contrast, denoiser
 from napari_fewshot.engine.fine_tune import fine_tune_restore
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.restoration import restore_plane
@@ -54,6 +54,11 @@ def test_what_is_left_is_closer_to_the_truth_than_the_network_alone(
     assert error(restored.maps["background"], background) < 0.7 * background.std()
     whole = restored.values + restored.maps["background"] + restored.maps["residual"]
     np.testing.assert_allclose(whole, noisy, atol=1e-2)
+
+
+def test_a_larger_remover_has_the_larger_denoiser(remover: Generator) -> None:
+    large = Generator.from_file(Shelf().read("em-background-base"))
+    assert [denoiser(g).card.name for g in (remover, large)] == ["em-denoise", "em-denoise-base"]
 
 
 def test_what_goes_with_the_contrast_of_a_lattice_is_specimen(remover: Generator) -> None:

@@ -79,13 +79,16 @@ class Noise:
             lowest,
         )
 
-    def as_strong_as(self, residual: np.ndarray, level: np.ndarray) -> Noise:
-        """The same noise, as strong as what a restoration took away; (Y, X) each. On the plane structure counts as noise."""
+    def as_strong_as(self, residual: np.ndarray, level: np.ndarray, most: float = np.inf) -> Noise:
+        """The same noise, as strong as what a restoration took away; (Y, X) each. On the plane structure counts as noise.
+
+        Its variance is not more than ``most`` times as large: a bad restoration takes away structure.
+        """
         means, _ = _periodograms(level.astype(np.float64))
         _, spectra = _periodograms(residual.astype(np.float64))
         _, (gain, floor, lowest) = _fit(means, spectra)
         other = Noise(gain, floor, lowest=lowest)
-        share = other.variance(level).mean() / self.variance(level).mean()
+        share = min(most, other.variance(level).mean() / self.variance(level).mean())
         return replace(self, gain=self.gain * share, floor=self.floor * share)
 
     def variance(self, level: np.ndarray) -> np.ndarray:
