@@ -68,9 +68,9 @@ class Plain(Recorded):
     """The obvious thing: all layers and a linear head by cross-entropy on the strokes, and the last is the best."""
 
     def losses(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        plane, yx, y = self._query(int(rng.integers(1, 4)), rng)
+        plane, yx, y = self.query(int(rng.integers(1, 4)), rng)
         head = self.solve(self.module)
-        x = self._two_contrasts(plane, rng)[:1]
+        x = self.two_contrasts(plane, rng)[:1]
         whole = (slice(0, x.shape[-2]), slice(0, x.shape[-1]))
         logits = solver_of(self.module).scores(self.module.look(x), whole, head.solved)
         return {"strokes": F.cross_entropy(logits[:, :, yx[:, 0], yx[:, 1]], y[None])}
