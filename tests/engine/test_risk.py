@@ -53,3 +53,12 @@ def test_the_risk_tells_a_worse_denoiser_without_the_truth(denoiser: Generator, 
     found = np.subtract(*(risk.errors(g).mean() for g in (denoiser, other)))
     true = np.subtract(*(np.mean((a - clean) ** 2) for a in answers))
     assert np.sign(found) == np.sign(true)
+
+
+def test_what_a_bad_denoiser_takes_away_makes_the_noise_little_stronger() -> None:
+    noisy, level = waves(0)
+    share = [
+        NOISE.as_strong_as(2 * (noisy - level), level, most=most).variance(level).mean() / NOISE.variance(level).mean()
+        for most in (np.inf, 1.1)
+    ]
+    assert share[0] > 2 and share[1] == pytest.approx(1.1)

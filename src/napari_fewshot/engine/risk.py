@@ -15,6 +15,7 @@ from napari_fewshot.tasks.degrade import jitter_rows
 MOST_PLANES = 2  # to judge is to restore, and takes long
 PROBE_SIZE = 0.1  # of the noise
 MOST_NOISE = 1.1  # times the measured variance
+CAUTION = 0.95  # of the noise is reckoned with: where it is weaker than it seems, detail must not go for it
 JITTER_PX = 0.45  # of scan lines: it is hard to tell from noise, so that it is reckoned with
 AS_IT_IS = Intensity(0.0, 1.0)
 
@@ -48,7 +49,7 @@ class _Plane:
         first = Restorer(generator, self.given, AS_IT_IS, noise=self.noise)
         answer = first.whole()
         again = Restorer(generator, self.given + self.probe, AS_IT_IS, noise=self.noise, blend=first.blend).whole()
-        error = (answer - self.given) ** 2 + 2 / PROBE_SIZE**2 * self.probe * (again - answer)
+        error = (answer - self.given) ** 2 + 2 * CAUTION / PROBE_SIZE**2 * self.probe * (again - answer)
         return _every_other(error, self.block_px)
 
 
