@@ -89,9 +89,15 @@ def ours(
 ) -> Shown:
     painting = painting_of([image], [strokes])
     objective = kind(generator, painting, 0)
-    schedule = Schedule(Budget(seconds=max(marks)), rate=3e-4, warm_steps=5, average=0.9, margin=MARGIN)
+    schedule = Schedule(
+        Budget(seconds=max(marks)), rate=3e-4, warm_steps=5, average=0.9, margin=MARGIN, trusts_unjudged=kind is Plain
+    )
     fit(objective, schedule, SILENT, np.random.default_rng(0), objective.began)
-    return [(s, lambda plane, g=g: predict_plane(g, plane)[0]) for s, g in objective.versions]
+    return [(s, partial(_classes, g)) for s, g in objective.versions]
+
+
+def _classes(generator: Generator, plane: np.ndarray) -> np.ndarray:
+    return predict_plane(generator, plane)[0]
 
 
 def peer(fit: Callable[[np.ndarray, np.ndarray], Predictor], image: np.ndarray, strokes: np.ndarray) -> Shown:

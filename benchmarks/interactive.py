@@ -37,6 +37,11 @@ STROKE_S = 0.5
 WAIT_S = 120.0
 
 
+def labels_to_paint() -> np.ndarray:
+    """(Y, X) classes of the sample that is painted on."""
+    return np.asarray(truth("superalloy"))
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> float:
     """Run the event loop until ``condition`` holds; seconds it took."""
     loop, began = QEventLoop(), time.perf_counter()
@@ -109,7 +114,7 @@ class Hand(QObject):
     def __init__(self, labels: Any, seed: int) -> None:
         super().__init__()
         self.labels, self.rng, self.n = labels, np.random.default_rng(seed), 0
-        self.truth = np.asarray(truth("superalloy"))
+        self.truth = labels_to_paint()
         self.at, self.angle = np.array([256.0, 256.0]), 0.0
         self.timer = QTimer(self)
         self.timer.timeout.connect(self._dab)
@@ -164,7 +169,7 @@ class Bench:
             self.child("add_class").click()
         labels = self.child("labels_layer").layer
         for j in range(1, n + 1):  # one stroke of each class after the other, faster than any hand
-            strokes = simulate_strokes(truth("superalloy"), j, seed)
+            strokes = simulate_strokes(labels_to_paint(), j, seed)
             at = np.nonzero(strokes)
             labels.data_setitem(at, strokes[at].astype(labels.data.dtype))
             pass_time(STROKE_S)
@@ -209,7 +214,7 @@ def stroke_to_preview(bench: Bench, labels: Any, n: int) -> list[float]:
     shown: list[float] = []
     bench.previews()[0].events.set_data.connect(lambda event: shown.append(time.perf_counter()))
     for seed in range(1, n + 1):
-        strokes = simulate_strokes(truth("superalloy"), 1, seed)
+        strokes = simulate_strokes(labels_to_paint(), 1, seed)
         strokes[strokes != 1 + seed % 3] = 0
         at = np.nonzero(strokes)
         done.clear()
@@ -256,7 +261,7 @@ def without_training(bench: Bench, labels: Any, seconds: float, seed: int, n_pre
     for layer in bench.previews():
         bench.viewer.layers.remove(layer)
     pass_time(0.5)
-    answers = [np.roll(truth("superalloy"), 5 * i, 0) for i in range(8)]
+    answers = [np.roll(labels_to_paint(), 5 * i, 0) for i in range(8)]
     hand, stalls = Hand(labels, seed), Stalls()
     hand.start()
     layer = bench.viewer.add_labels(answers[0].copy(), name="given")
@@ -303,7 +308,7 @@ def in_thread(bench: Bench, labels: Any, seconds: float, seed: int) -> dict[str,
     times: list[float] = []
 
     picture = image("superalloy")
-    preview = bench.viewer.add_labels(np.asarray(truth("superalloy")).copy(), name="thread")
+    preview = bench.viewer.add_labels(labels_to_paint().copy(), name="thread")
     shown = Shown()
     shown.came.connect(lambda values: setattr(preview, "data", values))
 

@@ -46,7 +46,8 @@ KINDS = (PAINTED, OTHERS)
 
 
 def head_on(generator: Generator, image: np.ndarray, strokes: np.ndarray) -> Predictor:
-    return partial(nf.predict, nf.fine_tune(generator, image, strokes, steps=0, seed=0))
+    tuned = nf.fine_tune(generator, image, strokes, steps=0, seed=0)
+    return lambda plane: nf.predict(tuned, plane)
 
 
 def scored(

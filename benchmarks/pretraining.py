@@ -109,6 +109,7 @@ class Segmenter(nn.Module):
         share = torch.full_like(target[:, :1], 1 / len(target))
         weight, bias = regress(torch.cat(x), target, share, share.new_tensor(RIDGE))
         for out, part in zip(self.out, torch.split(weight, list(self.backbone.widths), 1), strict=True):
+            assert isinstance(out, nn.Conv2d) and out.bias is not None
             out.weight.copy_(WARMTH * part[:, :, None, None])
             out.bias.copy_(WARMTH * bias / len(self.out))
 
@@ -127,7 +128,8 @@ def fine_tuned(
     for epoch in range(1, max(args.epochs) + 1):
         order = rng.permutation(np.repeat(np.arange(len(pairs.train)), args.crops))
         for at in range(0, len(order), BATCH):
-            crops = [cut(*pairs.train[i], pairs.factor, args.crop_px, rng) for i in order[at : at + BATCH]]
+            chosen = [pairs.train[i] for i in order[at : at + BATCH]]
+            crops = [cut(given, wanted, pairs.factor, args.crop_px, rng) for given, wanted in chosen]
             given, wanted = (torch.from_numpy(np.stack(c)[:, None]).to(device) for c in zip(*crops, strict=True))
             optimizer.zero_grad(set_to_none=True)
             loss(module(given.to(memory_format=torch.channels_last)), wanted).backward()

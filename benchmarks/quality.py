@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ import napari_fewshot as nf
 from napari_fewshot.core.simulate import simulate_strokes
 
 
-def ours(image: np.ndarray, strokes: np.ndarray, model: str = "em-segment", **budget: float) -> Predictor:
+def ours(image: np.ndarray, strokes: np.ndarray, model: str = "em-segment", **budget: Any) -> Predictor:
     tuned = nf.fine_tune(nf.load(model), image, strokes, seed=0, **budget)
     return lambda plane: nf.predict(tuned, plane)
 

@@ -205,7 +205,7 @@ def ours(case: Case, how: str, device: str) -> Answer:
     if how.endswith("s"):
         generator = nf.fine_tune(generator, given, seconds=float(how.split()[-2]), seed=0)
     restored = restore_plane(generator, given)
-    facts = {"structure": restored.report.structure, "within": restored.report.within}
+    facts: Facts = {"structure": restored.report.structure, "within": restored.report.within}
     facts["s/Mpx"] = 1e6 * (time.perf_counter() - began) / case.wanted.size
     facts["mean shift %"] = 100 * abs(float(restored.values.mean()) / float(given.mean()) - 1)
     if how.endswith("zero-shot") and case.task != "background":  # there grey levels are only known to a gain
@@ -218,7 +218,9 @@ def ours(case: Case, how: str, device: str) -> Answer:
         error = off.ravel()
         facts["coverage of 90 %"] = float(np.mean(error <= 1.645 * sigma))
         facts["correlation"] = float(np.corrcoef(sigma, error)[0, 1])
-        facts["moments"] = [float(m) for m in np.mean([sigma, error, sigma**2, error**2, sigma * error], 1, np.float64)]
+        facts["moments"] = [
+            float(np.mean(m, dtype=np.float64)) for m in (sigma, error, sigma**2, error**2, sigma * error)
+        ]
     return [restored.values.astype(float)], facts
 
 

@@ -68,7 +68,7 @@ def table(rows: list[Row]) -> str:
     """Markdown: mean PSNR of each method, by set and blur."""
     methods = [k for k in rows[0] if k not in ("set", "file", "blur")]
     lines = [f"| set, blur | {' | '.join(methods)} |", "| --- |" + " ---: |" * len(methods)]
-    groups = {(r["set"], r["blur"]): [] for r in rows}
+    groups: dict[tuple[Any, Any], list[Row]] = {(r["set"], r["blur"]): [] for r in rows}
     for r in rows:
         groups[r["set"], r["blur"]].append(r)
     named = [(f"{name}, {blur} px", of) for (name, blur), of in groups.items()]
