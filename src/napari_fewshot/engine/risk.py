@@ -10,13 +10,11 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.engine.alone import Alone
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.restorer import Restorer
-from napari_fewshot.tasks.degrade import jitter_rows
 
 MOST_PLANES = 2  # to judge is to restore, and takes long
 PROBE_SIZE = 0.1  # of the noise
 MOST_NOISE = 1.1  # times the measured variance
 CAUTION = 0.95  # of the noise is reckoned with: where it is weaker than it seems, detail must not go for it
-JITTER_PX = 0.45  # of scan lines: it is hard to tell from noise, so that it is reckoned with
 AS_IT_IS = Intensity(0.0, 1.0)
 
 
@@ -40,10 +38,7 @@ class _Plane:
     def __init__(self, plane: Alone, rng: np.random.Generator) -> None:
         self.given, self.noise, self.block_px = plane.given, plane.noise, plane.block_px
         known = plane.noise.as_strong_as(plane.given - plane.estimate, plane.estimate, MOST_NOISE)
-        noise = known.draw(plane.estimate, rng)
-        if known.kind == "scan":
-            noise += jitter_rows(plane.estimate, JITTER_PX, rng) - plane.estimate
-        self.probe = np.float32(PROBE_SIZE) * noise
+        self.probe = np.float32(PROBE_SIZE) * known.draw(plane.estimate, rng)
 
     def errors(self, generator: Generator) -> np.ndarray:
         first = Restorer(generator, self.given, AS_IT_IS, noise=self.noise)
