@@ -20,10 +20,8 @@ from napari_fewshot.tasks.degrade import bin_down, jitter_rows
 PSF_SIGMA = 0.45  # px of the input: the optics between a super-resolved image and its input
 MATCH = 0.02  # structure in the difference of two planes, below which they show the same
 SPACING_PX = 4  # between hidden pixels, beyond the reach of the noise
-JITTERED, JITTER_PX = (
-    0.5,
-    (0.2, 0.7),
-)  # share of scanned examples whose lines are displaced, and by how much, as in pretraining
+JITTERED = 0.5  # of the examples of a scanned beam have displaced lines,
+JITTER_PX = (0.2, 0.7)  # by so much, as in pretraining
 SPARED_PX = (8, 32)  # least and largest side of blocks that nothing is learned from
 
 Rng = np.random.Generator

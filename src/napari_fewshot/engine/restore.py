@@ -152,7 +152,9 @@ class OnImages:
             return None
         gain = self.errors - errors
         doubt = STANDARD_ERRORS * gain.std(ddof=1) / len(gain) ** 0.5 if self.is_alone else 0.0
-        return float((gain.mean() - doubt) / max(self.errors.mean(), 1e-9))
+        return float(
+            (gain.mean() - doubt) / max(np.abs(self.errors).mean(), 1e-9)
+        )  # an estimated error may be negative
 
     def show(self, module: Network, listener: Listener) -> None:
         view = listener.view()
