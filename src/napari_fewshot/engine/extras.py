@@ -14,7 +14,6 @@ from torch import Tensor
 from napari_fewshot.core.job import Extras
 from napari_fewshot.engine.heads.solved import Solved
 from napari_fewshot.engine.look import Look, features_at, pad_to_grid, whole
-from napari_fewshot.engine.network import look
 from napari_fewshot.engine.patches import turned
 from napari_fewshot.engine.pretexts.contrast import pixel_contrast, region_contrast
 from napari_fewshot.engine.rank import Rank
@@ -56,9 +55,9 @@ class Contrast:
     def __call__(self, solved: Solved, rng: Rng) -> dict[str, Tensor]:
         objective, solver = self.objective, solver_of(self.objective.module)
         plane, yx, y = objective.query(objective.any_fold(rng), rng)
-        looks = _looks(objective, objective.two_contrasts(plane, rng))
+        looks = objective.looks(objective.two_contrasts(plane, rng))
         views = [_of_view(looks, v) for v in (0, 1)]
-        known, classes = self._known()
+        known, classes = objective.known(KNOWN_PER_CLASS)
         z = self._unit(torch.cat([*(features_at(view, yx) for view in views), known]))
         across = pixel_contrast(z, torch.cat([y, y, classes]))
         anywhere = torch.from_numpy(rng.integers(plane.image.shape, size=(N_UNPAINTED, 2))).to(y.device)
@@ -70,11 +69,6 @@ class Contrast:
         means = F.normalize(F.one_hot(classes, objective.n_classes).to(z.dtype).T @ self._unit(known), dim=1)
         local = region_contrast(self._unit(seen[sure >= SURE]), found[sure >= SURE], means, torch.unique(classes))
         return {"contrast": CONTRAST * across, "local contrast": CONTRAST * local}
-
-    def _known(self) -> tuple[Tensor, Tensor]:
-        """Learned features (N, D) and classes (N,) of some painted pixels, as they were when the head was last solved."""
-        few = self.objective.samples.learned_from().thinned(KNOWN_PER_CLASS)
-        return few.x[:, : solver_of(self.objective.module).n_features], few.y
 
     def _unit(self, x: Tensor) -> Tensor:
         """Learned features (N, D) as unit vectors, centred and scaled as those of all painted pixels are."""
@@ -104,7 +98,7 @@ class DrawnIn:
         corner = [int(rng.integers(n - m + 1)) for n, m in zip(unit.shape, mask.shape, strict=True)]
         drawn = pasted(unit, grey, mask, corner)
         inside = rng.permutation(np.argwhere(mask))[:N_ASKED] + np.array(corner)
-        looks = _looks(objective, pad_to_grid(drawn, objective.module.align_px, str(solved.bias.device)))
+        looks = objective.looks(pad_to_grid(drawn, objective.module.align_px, str(solved.bias.device)))
         seen = features_at(looks, torch.from_numpy(inside).to(solved.bias.device))
         logits = solver.at(seen, solved) * solver.log_temperature.exp()
         asked = torch.full((len(seen),), k, device=seen.device)
@@ -117,7 +111,7 @@ class DrawnIn:
         unit = plane.intensity.to_unit(plane.image)
         with torch.no_grad():
             x = pad_to_grid(unit, objective.module.align_px, str(y.device))
-            found = solver.scores(_looks(objective, x), whole(x), solved)[0].argmax(0).cpu().numpy()
+            found = solver.scores(objective.looks(x), whole(x), solved)[0].argmax(0).cpu().numpy()
         at, k = (part[int(rng.integers(len(y)))] for part in (yx, y))
         pieces, _ = ndimage.label(found[: unit.shape[0], : unit.shape[1]] == int(k))
         name = pieces[tuple(at.tolist())]
@@ -141,11 +135,6 @@ def pasted(unit: np.ndarray, grey: np.ndarray, mask: np.ndarray, corner: Sequenc
     unit = unit.copy()
     unit[box] = soft * drawn + (1 - soft) * place
     return unit
-
-
-def _looks(objective: OnStrokes, x: Tensor) -> list[Look]:
-    """What the layers see, without what is hand-made."""
-    return look(objective.module.backbone, objective.module.zooms, x, whole(x))
 
 
 def _of_view(looks: list[Look], view: int) -> list[Look]:

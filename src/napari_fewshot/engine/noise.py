@@ -22,10 +22,8 @@ PADDED_PX = 5  # a square this wide of one level is no measurement
 SCAN_SHARES = np.linspace(0.0, 0.45, 19)  # of the previous pixel that stays in a pixel
 CAMERA_SIGMAS = np.linspace(0.0, 1.0, 21)  # px
 WHITE_SHARES = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
-LOUD, LOUD_OF_ONE = (
-    3.0,
-    8.0,
-)  # times what is usual: a lattice. The second is added for a single block, by the square root of their number
+LOUD = 3.0  # times what is usual: a lattice
+LOUD_OF_ONE = 8.0  # is added for a single block, by the square root of their number
 CLEARLY = 0.8  # a model with a parameter must reduce the misfit to this share of that of white noise
 
 

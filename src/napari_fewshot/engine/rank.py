@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_fewshot.engine.heads.solved import Solved
-from napari_fewshot.engine.look import features_at, pad_to_grid, whole
-from napari_fewshot.engine.network import look
+from napari_fewshot.engine.look import features_at, pad_to_grid
 from napari_fewshot.engine.segment import OnStrokes, solver_of
 
 WEIGHT, MARGIN = 1.0, 0.25  # beside the cross-entropy on strokes; of scores, which are about 1 apart
@@ -36,10 +35,9 @@ class Rank:
         plane, yx, y = objective.query(objective.any_fold(rng), rng)
         unit = plane.intensity.to_unit(plane.image)
         x = pad_to_grid(unit, objective.module.align_px, str(solved.bias.device))
-        seen = features_at(look(objective.module.backbone, objective.module.zooms, x, whole(x)), yx)
-        few = objective.samples.learned_from().thinned(KNOWN_PER_CLASS)  # as they were when the head was last solved
-        features = torch.cat([seen, few.x[:, : solver.n_features]])
-        is_class = torch.cat([y, few.y]) == at
+        known, classes_known = objective.known(KNOWN_PER_CLASS)
+        features = torch.cat([features_at(objective.looks(x), yx), known])
+        is_class = torch.cat([y, classes_known]) == at
         return {"rank": WEIGHT * rank_hinge(margins(solver.at(features, solved), at), is_class)}
 
 

@@ -144,7 +144,7 @@ class OnStrokes:
         learned = samples.x[given][:, : solver.n_features]  # layers change nothing of hand-made ones
         solved = solver.solve(learned, samples.y[given], self.n_classes, samples.strength)
         x = self.two_contrasts(plane, rng)
-        looks = look(self.module.backbone, self.module.zooms, x, whole(x))
+        looks = self.looks(x)
         logits = solver.scores(looks, whole(x), solved)  # (2, K, Y, X)
         asked = logits[:, :, yx[:, 0], yx[:, 1]]  # (2, K, N)
         counts = torch.bincount(y, minlength=self.n_classes).clamp(min=1)
@@ -243,6 +243,15 @@ class OnStrokes:
         inside = np.all((yx >= 0) & (yx < crop.image.shape), 1) & (part.fold != HELD_OUT)
         device = self.samples.x.device
         return crop, torch.from_numpy(yx[inside]).to(device), torch.from_numpy(part.y[inside]).to(device)
+
+    def looks(self, x: Tensor) -> list[Look]:
+        """What the layers see of crops (B, 1, Y, X), without what is hand-made."""
+        return look(self.module.backbone, self.module.zooms, x, whole(x))
+
+    def known(self, per_class: int) -> tuple[Tensor, Tensor]:
+        """Learned features (N, D) and classes (N,) of some painted pixels, as they were when the head was last solved."""
+        few = self.samples.learned_from().thinned(per_class)
+        return few.x[:, : solver_of(self.module).n_features], few.y
 
     def two_contrasts(self, plane: PaintedPlane, rng: np.random.Generator) -> Tensor:
         """The crop and the crop as another microscope would show it, (2, 1, Y, X)."""
