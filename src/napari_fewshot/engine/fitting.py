@@ -9,10 +9,11 @@ from torch import Tensor
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.tiles import Box, Tile, plan_tiles
 from napari_fewshot.engine.classic import ForestHead
+from napari_fewshot.engine.edges import REACH_PX, classes_of
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.solved import Solved
-from napari_fewshot.engine.look import Look, features_at, pad_to_grid
+from napari_fewshot.engine.look import Look, features_at, pad_to_grid, whole, zone_around
 
 CELL_PX, MOST_CELLS = 1024, 8  # of a plane of several tiles, in the middle of which it is asked how the plane looks
 CROP_PX = 512  # that is read there; the middle half of it is asked, the rest is what the network needs around it
@@ -24,7 +25,7 @@ class FittingHead:
 
     def __init__(self, generator: Generator, plane: np.ndarray, intensity: Intensity, tile_px: int) -> None:
         self.network, self.device = generator.network, generator.device
-        self.plane, self.intensity = plane, intensity
+        self.plane, self.intensity, self.offsets = plane, intensity, offsets_of(generator)
         head = self.network.head
         self.head = head if isinstance(head, ClassesHead) and not isinstance(head, ForestHead) else None
         self.solved: Solved | None = None  # a plane of one tile is asked how it looks when its tile is looked at
@@ -32,15 +33,19 @@ class FittingHead:
             self.solved = self.head.aligned(self.head.solved, self._seen())
 
     @torch.inference_mode()
-    def logits(self, tile: Tile) -> Tensor:
-        """(K, y, x) of the inner box of a tile, without the offsets of an operating point."""
-        box = tile.keep()
+    def classes(self, tile: Tile) -> tuple[np.ndarray, Tensor]:
+        """Indices (y, x) of the classes in the inner box of a tile, and logits (K, y, x)."""
+        x, box = self._read(tile.outer), tile.keep()
         if self.head is None:
-            found: Tensor = self.network(self._read(tile.outer), box)[0]
-            return found
-        looks = self.network.look(self._read(tile.outer), box)
+            logits = self.network(x, box)[0] + (0.0 if self.offsets is None else self.offsets[:, None, None])
+            return logits.cpu().numpy().argmax(0), logits
+        wide = zone_around(box, REACH_PX, 2, whole(x))
+        looks = self.network.look(x, wide)
         solved = self.solved or self.head.aligned(self.head.solved, self._features(looks, box))
-        return self.head.scores(looks, box, solved)[0]
+        logits = self.head.scores(looks, wide, solved)[0]
+        found, logits = classes_of(logits, x[0, 0][wide].cpu().numpy(), self.offsets)
+        inner = Tile(box, wide).keep()
+        return found[inner], logits[:, *inner]
 
     @torch.inference_mode()
     def _seen(self) -> Tensor:
@@ -60,6 +65,12 @@ class FittingHead:
 
     def _read(self, box: Box) -> Tensor:
         return pad_to_grid(self.intensity.to_unit(self.plane[box]), self.network.align_px, self.device)
+
+
+def offsets_of(generator: Generator) -> Tensor | None:
+    """What is added to the logits of a segmentation of which one class is never to be missed, (K,)."""
+    point = generator.card.never_miss
+    return None if point is None else torch.from_numpy(point.offsets(generator.card.class_numbers)).to(generator.device)
 
 
 def _middle(box: Box, side_px: int) -> Box:

@@ -16,13 +16,15 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.core.strokes import Painting, Strokes
 from napari_fewshot.core.tiles import Tile, plan_tiles
 from napari_fewshot.engine.classic import ClassicNetwork
+from napari_fewshot.engine.edges import classes_of, probability_of
 from napari_fewshot.engine.fine_tune import fine_tune_segment
+from napari_fewshot.engine.fitting import offsets_of
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
 from napari_fewshot.engine.look import features_at
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import FeatureCache, Samples, sample
-from napari_fewshot.engine.predict import empty_out, offsets_of, predict_plane
+from napari_fewshot.engine.predict import empty_out, predict_plane
 from napari_fewshot.engine.segment import solver_of
 
 KNOWN_PER_CLASS = 200  # painted pixels of a class that others are compared with
@@ -102,8 +104,8 @@ class Guide:
             sure[values == 0] = 1  # of there being nothing
             return Answer(values, sure, np.ones(n_cells, np.float32))
         numbers = np.array(self.generator.card.class_numbers)
-        values = np.empty(pixels.shape, np.min_scalar_type(int(numbers.max())))
-        sure, novelty = np.empty(pixels.shape, np.float32), np.empty(n_cells, np.float32)
+        logits = torch.empty(len(numbers), *pixels.shape, device=self.scale.device)
+        novelty = np.empty(n_cells, np.float32)
         kept = torch.empty(*n_cells, len(self.scale)) if with_cells else None
         network, key = self.generator.network, key_of(pixels, intensity)
         for tile in plan_tiles((pixels.shape[0], pixels.shape[1]), self.cache.tile_px, network.halo_px, _grid(network)):
@@ -112,14 +114,13 @@ class Guide:
             looks = self.cache.looks_at(network, key, pixels, intensity, tile)
             cells = tuple(slice(s.start // CELL_PX, -(-s.stop // CELL_PX)) for s in tile.inner)
             with torch.no_grad():
-                logits = solver_of(network)(looks, tile.keep())[0] + offsets_of(self.generator)
-                probability = logits.softmax(0).cpu().numpy()
+                logits[:, *tile.inner] = solver_of(network)(looks, tile.keep())[0]
                 seen = features_at(looks, _middles(tile, cells).to(self.scale.device))
-            values[tile.inner] = numbers[probability.argmax(0)]  # many times faster in numpy than in torch on a CPU
-            sure[tile.inner] = probability.max(0)
             novelty[cells] = _nearest(seen, self.samples.x, self.scale).reshape(novelty[cells].shape).cpu()
             if kept is not None:
                 kept[cells] = seen.reshape(*novelty[cells].shape, -1).cpu()
+        found, logits = classes_of(logits, intensity.to_unit(pixels), offsets_of(self.generator))
+        values, sure = numbers.astype(np.min_scalar_type(int(numbers.max())))[found], probability_of(found, logits)
         empty_out(pixels, values, sure)
         sure[values == 0] = 1
         return Answer(values, sure, novelty / self.typical, None if kept is None else kept.flatten(0, 1))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from napari_fewshot.core.errors import ModelError, PictureError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.core.tiles import Tile
+from napari_fewshot.engine.edges import probability_of
 from napari_fewshot.engine.fitting import FittingHead
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import ClassesHead
@@ -97,14 +96,13 @@ def _classes(
     numbers = np.array(generator.card.class_numbers)
     values = np.empty(plane.shape, np.min_scalar_type(int(numbers.max())))
     sure = np.empty(plane.shape, np.float32) if confidence else None
-    offsets = offsets_of(generator)
     fitting = FittingHead(generator, plane, intensity, tile_px)
 
     def work(tile: Tile) -> None:
-        logits = fitting.logits(tile) + offsets  # (K, y, x)
-        values[tile.inner] = numbers[logits.argmax(0).cpu().numpy()]
+        found, logits = fitting.classes(tile)
+        values[tile.inner] = numbers[found]
         if sure is not None:
-            sure[tile.inner] = logits.softmax(0).amax(0).float().cpu().numpy()
+            sure[tile.inner] = probability_of(found, logits)
         empty_out(plane[tile.inner], values[tile.inner], None if sure is None else sure[tile.inner])
 
     over_tiles(generator, plane.shape, work, listener, tile_px)
@@ -118,11 +116,3 @@ def empty_out(pixels: np.ndarray, values: np.ndarray, sure: np.ndarray | None) -
         values[~seen] = 0
         if sure is not None:
             sure[~seen] = 0
-
-
-def offsets_of(generator: Generator) -> Tensor | float:
-    """What is added to the logits (K, Y, X) of a segmentation of which one class is never to be missed."""
-    point = generator.card.never_miss
-    if point is None:
-        return 0.0
-    return torch.from_numpy(point.offsets(generator.card.class_numbers)).to(generator.device)[:, None, None]

@@ -18,6 +18,7 @@ from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.core.tiles import Box
 from napari_fewshot.engine.calibrate import calibrating_factor, pixels_around
 from napari_fewshot.engine.device import at_once
+from napari_fewshot.engine.edges import classes_of, probability_of
 from napari_fewshot.engine.folds import HELD_OUT, N_FOLDS, folds_of
 from napari_fewshot.engine.heads.classes import ClassesHead
 from napari_fewshot.engine.heads.solved import Around, Solved
@@ -183,22 +184,18 @@ class OnStrokes:
         """Classes as they were painted (Y, X), the factor 1, and the confidence if wanted."""
         classes = np.array(self.painting.classes, np.min_scalar_type(max(self.painting.classes)))
         h, w = view.image.shape
-        values = np.empty((h, w), classes.dtype)
-        sure = np.empty((h, w), np.float32) if view.confidence else None
+        logits = head.solved.bias.new_empty((len(classes), h, w))
 
         def answer(looks: list[Look], box: Box, target: Box) -> None:
             with torch.no_grad():
-                logits = solver_of(module).scores(looks, box, head.solved)[0]
-            if head.offsets is not None:
-                logits = logits + head.offsets[:, None, None]
-            values[target] = classes[logits.argmax(0).cpu().numpy()]
-            if sure is not None:
-                sure[target] = logits.softmax(0).amax(0).cpu().numpy()
+                logits[:, *target] = solver_of(module).scores(looks, box, head.solved)[0]
 
         for tile in self.cache.tiles_of(module, view.image):
             looks = self.cache.looks_at(module, view.key, view.image, view.intensity, tile)
             parts = zip(_halves(tile.keep()), _halves(tile.inner), strict=True)
             at_once([partial(answer, looks, *part) for part in parts], self.samples.x.device.type)
+        found, logits = classes_of(logits, view.intensity.to_unit(view.image), head.offsets)
+        values, sure = classes[found], probability_of(found, logits) if view.confidence else None
         empty_out(view.image, values, sure)
         return values, 1, sure
 
