@@ -75,7 +75,7 @@ def rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     for way, pull in WAYS.items():
                         edges.PULL = pull
                         for i, (plane, true) in enumerate(pictures):
-                            asked = (true > 0) & ((strokes == 0) | (i > 0))
+                            asked = (true > 0) if i else (true > 0) & (strokes == 0)
                             values, sure = answer(plane)
                             yield {"set": folder.name, "strokes": n, "seed": seed, "method": name, "way": way,
                                    "on": OTHERS if i else PAINTED,
