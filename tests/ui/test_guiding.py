@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_fewshot.compute.events import Failed, Lost
 from napari_fewshot.core.strokes import Strokes
 from napari_fewshot.ui import guiding
 from napari_fewshot.ui.classes import is_made_for
@@ -135,6 +136,15 @@ def test_a_propagation_whose_result_is_removed_says_so_at_its_end(dock, guide, s
     viewer.layers.remove("discs em-segment")
     wait(lambda: not guide.is_running)
     assert "the result layer was removed" in dock.status.text().lower()
+
+
+@pytest.mark.parametrize("end", [Failed("", "the disk is full"), Lost("", "the worker died")])
+def test_a_propagation_that_fails_does_not_blame_the_user(dock, guide, stack, viewer, clicks, wait, end):
+    clicks("propagate")
+    wait(lambda: "discs em-segment" in viewer.layers)
+    dock._bridge.close_work(guide.work, end)
+    about = viewer.layers["discs em-segment"].metadata[METADATA]
+    assert about["parameters"]["stops"] == [end.message]
 
 
 def test_a_series_of_channels_is_followed_along_time_on_the_channel_on_display(

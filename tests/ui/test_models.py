@@ -1,11 +1,12 @@
 """A version that cannot be written is kept, and can be used, exported and saved later."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from napari_fewshot.core.errors import FewshotError, ModelError, StorageError
-from napari_fewshot.core.shelf import read_model
+from napari_fewshot.core.shelf import CARD, WEIGHTS, read_model
 from napari_fewshot.ui.models import Models, NotSavedError
 
 
@@ -29,6 +30,16 @@ def test_a_version_that_cannot_be_written_is_not_lost(full_disk, model_file, tmp
     full_disk.unlink()
     assert models.save_again("toy").name == "toy" and not models.is_unsaved("toy")
     assert Models().read("toy").weights == model_file.weights
+
+
+def test_a_version_that_could_not_be_saved_is_exported_as_the_zip_file_that_was_asked_for(
+    full_disk, model_file, tmp_path
+):
+    models = Models()
+    with pytest.raises(StorageError):
+        models.save(model_file)
+    target = models.export("toy", tmp_path / "copy.zip")
+    assert sorted(zipfile.ZipFile(target).namelist()) == [CARD, WEIGHTS]
 
 
 def test_two_versions_that_cannot_be_written_keep_apart(full_disk, model_file):

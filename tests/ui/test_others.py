@@ -38,3 +38,22 @@ def test_what_is_painted_on_one_image_teaches_another_while_it_trains(dock, view
     clicks("next_place")
     wait(lambda: not dock.guide.guiding.is_running)
     assert dock.guide.guiding.seen
+
+
+def test_a_model_is_kept_with_all_strokes_it_was_judged_on(dock, viewer, clicks, wait, paint, blobs):
+    image, truth = blobs
+    layers = [viewer.add_image(image, name="a"), viewer.add_image(np.roll(image, 30, axis=1), name="b")]
+    for k, layer in enumerate(layers, 1):
+        dock.data.image_layer.layer = layer
+        clicks("new_strokes")
+        seen = truth if k == 1 else np.roll(truth, 30, axis=1)
+        paint(dock.data.labels_layer.layer, np.where(seen == k, k, 0), n=6)
+    dock.train.extras.other_images.setChecked(True)
+    dock._tabs.setCurrentIndex(3)
+    clicks("judge")
+    wait(lambda: dock.judge.judging.verdicts != () and not dock._bridge.is_busy)
+    viewer.layers["a strokes"].paint((10, 10), 3)  # what is painted since was not judged
+    clicks("keep_0")
+    wait(lambda: not dock._bridge.is_busy)
+    assert dock.data.model_name == "em-segment-2"
+    assert dock._bridge.models.card("em-segment-2").painted == (1, 2)

@@ -89,9 +89,9 @@ def test_delete_asks_first(panel, monkeypatch):
     assert [c.name for c in Shelf().cards() if c.name.startswith("mine")] == ["mine-2"]
 
 
-@pytest.mark.parametrize(("kind", "taken"), [(FOLDER, "mine-2/card.json"), (ZIP, "mine-2.zip")])
+@pytest.mark.parametrize(("kind", "taken"), [(FOLDER, "mine-2/card.json"), (ZIP, "mine-2.ZIP")])
 def test_a_model_is_exported_and_imported(panel, monkeypatch, tmp_path, kind, taken):
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(tmp_path / "mine-2.zip"), kind))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(tmp_path / "mine-2.ZIP"), kind))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *args: (str(tmp_path / taken), ""))
     panel.select("mine-2")
     panel.export.click()

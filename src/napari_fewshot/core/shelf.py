@@ -94,6 +94,30 @@ def write_model(model: ModelFile, folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def export_model(model: ModelFile, target: str | os.PathLike[str]) -> Path:
+    """Write a model to a folder, or to a zip file when ``target`` ends in ``.zip``.
+
+    Raises
+    ------
+    StorageError
+        The target exists already, or the disk is full or read-only.
+    """
+    target = Path(target)
+    if target.suffix.lower() != ".zip":
+        return write_model(model, target)
+    if target.exists():
+        raise StorageError(f"{target} exists already: choose another name")
+    with _storage(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fewshot-") as folder:
+            part = Path(folder) / target.name
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(CARD, model.card.to_json())
+                archive.writestr(WEIGHTS, model.weights)
+            part.rename(target)
+    return target
+
+
 def embedded_folder() -> Path:
     """Where the pretrained generators lie inside the package."""
     return Path(str(resources.files("napari_fewshot") / "weights"))
@@ -187,20 +211,7 @@ class Shelf:
 
     def export(self, name: str, target: str | os.PathLike[str]) -> Path:
         """Copy a model to a folder, or to a zip file when ``target`` ends in ``.zip``."""
-        model, target = self.read(name), Path(target)
-        if target.suffix.lower() != ".zip":
-            return write_model(model, target)
-        if target.exists():
-            raise StorageError(f"{target} exists already: choose another name")
-        with _storage(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fewshot-") as folder:
-                part = Path(folder) / target.name
-                with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-                    archive.writestr(CARD, model.card.to_json())
-                    archive.writestr(WEIGHTS, model.weights)
-                part.rename(target)
-        return target
+        return export_model(self.read(name), target)
 
     def import_model(self, source: str | os.PathLike[str]) -> ModelCard:
         """Verify a model folder or zip file and save it under a free name.

@@ -304,7 +304,11 @@ class Guiding(QObject):
         self.ended.emit()
 
     def _on_propagate_ended(self, landing: Landing, end: End) -> None:
-        stops = end.details["stops"] if isinstance(end, Finished) else ("stopped by the user",)
+        stops = ("stopped by the user",)
+        if isinstance(end, Finished):
+            stops = end.details["stops"]
+        elif isinstance(end, Failed | Lost):
+            stops = (end.message,)
         for layer in landing.layers.values():
             about = layer.metadata[METADATA]
             ended = {"stops": list(stops), "corrected": sorted(landing.corrected)}

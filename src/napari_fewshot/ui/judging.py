@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import napari
 from qtpy.QtCore import QObject, Signal
@@ -16,6 +16,7 @@ from napari_fewshot.core.job import Budget, FineTune, Job, Judge
 from napari_fewshot.core.judge import Verdict
 from napari_fewshot.core.operating import OperatingPoint
 from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.comparing import ComparisonLayers
@@ -42,6 +43,11 @@ class Case:
     first: ModelCard | None = None
     fitted: dict[str, ModelFile] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
+
+    @cached_property
+    def painting(self) -> Painting:
+        """The strokes that all its models are judged on and fitted to; taken once, off the GUI thread."""
+        return self.scene.take_painting()
 
 
 class Judging(QObject):
@@ -179,16 +185,15 @@ class Judging(QObject):
         self.started.emit(self.work)
 
     def _make_fit(self, case: Case, name: str) -> Job:
-        painting = case.scene.take_painting()
-        painting.check()
+        case.painting.check()
         model = self._bridge.models.read(name)
-        return FineTune(model, painting, (), Budget(steps=0), case.params.seed, None, name)
+        return FineTune(model, case.painting, (), Budget(steps=0), case.params.seed, None, name)
 
     def _make_judge(self, case: Case) -> Job:
         models = tuple(case.fitted.get(name) or self._bridge.models.read(name) for name in case.cards)
         view = case.scene.reader.take_view(case.scene.region)
         first = None if case.first is None else self._bridge.models.read(case.first.name)
-        return Judge(models, case.scene.take_painting(), view, case.params.seed, first)
+        return Judge(models, case.painting, view, case.params.seed, first)
 
     def _on_fit_ended(self, case: Case, end: End) -> None:
         if isinstance(end, Finished) and end.model is not None:

@@ -8,7 +8,7 @@ from threading import RLock
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, StorageError
-from napari_fewshot.core.shelf import CARD, WEIGHTS, ModelFile, Shelf, embedded_folder, write_model
+from napari_fewshot.core.shelf import CARD, WEIGHTS, ModelFile, Shelf, embedded_folder, export_model
 
 
 class NotSavedError(StorageError):
@@ -139,9 +139,7 @@ class Models:
 
     def export(self, name: str, target: Path) -> Path:
         """Copy a model to a folder or a zip file."""
-        if not self.is_unsaved(name):
-            return self.shelf.export(name, target)
-        return write_model(self.read(name), target)
+        return export_model(self.read(name), target)
 
     def import_model(self, source: Path) -> ModelCard:
         with self._lock:

@@ -184,14 +184,15 @@ class VersionsPanel(QWidget):
         chosen, kind = QFileDialog.getSaveFileName(self, title, f"{name}.zip", kinds)
         if chosen:
             target = Path(chosen)
-            target = target.with_suffix("") if kind == FOLDER and target.suffix == ".zip" else target
+            target = target.with_suffix("") if kind == FOLDER and target.suffix.lower() == ".zip" else target
             self._try(lambda: self._models.export(name, target), f"exported {name} to {target}")
 
     def _on_import_clicked(self) -> None:
         title = "Choose an exported model: its zip file, or the card.json in its folder"
         chosen, _ = QFileDialog.getOpenFileName(self, title, "", "Models (*.zip card.json)")
         if chosen:
-            source = Path(chosen) if chosen.endswith(".zip") else Path(chosen).parent
+            source = Path(chosen)
+            source = source if source.suffix.lower() == ".zip" else source.parent
             self._try(lambda: self._models.import_model(source), f"imported the model in {source}")
 
     def _on_save_clicked(self) -> None:
