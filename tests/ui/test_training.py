@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QCoreApplication, QEvent, QObject
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Signal
 
 from napari_fewshot.compute.events import Failed, Finished, Note, Preview, Stopped
 from napari_fewshot.core.card import ClassLabel
@@ -28,9 +28,13 @@ SETTLED_MS = 60
 class Desk(QObject):
     """Stands in for a bridge: jobs lie here until a test wants to see them, messages are taken at once."""
 
+    busy_changed = Signal(bool)
+    is_busy = False
+
     def __init__(self):
         super().__init__()
         self.models, self.jobs, self.sent, self.saves = Models(), [], [], []
+        self.looks, self.stopped = [], []
 
     def submit(self, make_job, title, finish=None):
         self.jobs.append(make_job)
@@ -40,10 +44,21 @@ class Desk(QObject):
         self.sent.append(make())
 
     def call(self, function, then):
-        then(function(), None)
+        try:
+            result, error = function(), None
+        except Exception as raised:
+            result, error = None, raised
+        then(result, error)
 
     def save(self, model, finish, then):
         self.saves.append(lambda: then(finish(model).card, None))
+
+    def submit_for(self, hear, job):
+        self.looks.append(job)
+        return f"look {len(self.looks)}"
+
+    def compute(self):
+        return SimpleNamespace(stop=self.stopped.append)
 
 
 @pytest.fixture
@@ -489,6 +504,8 @@ def test_another_image_that_cannot_be_used_is_left_out_and_named(trainer, desk, 
     make, other = desk.jobs[0], trainer._others._others[str(d.labels.unique_id)]
     other.reader.picture = replace(other.reader.picture, data=Broken())
     assert seen_by(make().painting) == on(b, c)
+    for _ in range(2):
+        trainer._orders.take_new_painting(trainer._scene)
     (message,) = [text for text, _ in said if "left out" in text]
     assert "'a'" in message and "disk gone" in message and "'d'" in message
     viewer.layers.remove(c.image)
@@ -503,3 +520,32 @@ def test_what_is_declared_good_reaches_the_training_of_a_restoration(trainer, de
     ((plane, regions),) = desk.jobs[0]().pairs
     np.testing.assert_array_equal(plane, params.image.data)
     np.testing.assert_array_equal(regions.labels, params.labels.data)
+
+
+def test_a_look_ahead_gives_way_to_the_user_and_is_taken_up_again(trainer, desk, form, painted, qtbot):
+    form.params = painted("a", 0)
+    trainer.follow(form.params.labels)
+    for n in (1, 1):  # the same place is looked at once
+        form.params.labels.paint((20, 40 + n), 1)
+        qtbot.wait(SETTLED_MS)
+        assert len(desk.looks) == 1 and not desk.stopped
+    desk.busy_changed.emit(True)
+    desk.busy_changed.emit(True)
+    assert desk.stopped == ["look 1"]
+    desk.busy_changed.emit(False)
+    form.params.labels.paint((20, 50), 1)
+    qtbot.wait(SETTLED_MS)
+    assert len(desk.looks) == 2
+
+
+def test_a_look_ahead_that_could_not_be_handed_in_is_tried_again(trainer, desk, form, painted, qtbot, monkeypatch):
+    form.params = painted("a", 0)
+    trainer.follow(form.params.labels)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.models, "read", lambda name: 1 / 0)
+        form.params.labels.paint((20, 40), 1)
+        qtbot.wait(SETTLED_MS)
+        assert not desk.looks
+    form.params.labels.paint((20, 50), 1)
+    qtbot.wait(SETTLED_MS)
+    assert len(desk.looks) == 1

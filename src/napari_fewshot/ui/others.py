@@ -42,6 +42,7 @@ class OtherStrokes(QObject):
         self._own: tuple[str, ...] | None = None  # ids of the job's image and strokes; None: others do not count
         self._others: dict[str, Other] = {}  # by the id of their strokes layer
         self._left_out: tuple[str, ...] = ()
+        self._last_said = ""
         self._joined = Painting(())
         self._layers_timer = QTimer(self, singleShot=True, interval=0)  # napari is not done with a new layer before
         self._layers_timer.timeout.connect(self._follow)
@@ -74,14 +75,19 @@ class OtherStrokes(QObject):
                 planes += _take(other, as_objects)
             except FewshotError as error:
                 left_out.append(str(error))
-        if left_out:
-            self.said.emit("strokes on other images left out: " + "; ".join(left_out), False)
+        self._say("strokes on other images left out: " + "; ".join(left_out) if left_out else "")
         if len(planes) == len(own.planes):
             return own
         old = self._joined
         if own.class_names != old.class_names or list(map(id, planes)) != list(map(id, old.planes)):
             self._joined = Painting(tuple(planes), own.class_names)
         return self._joined
+
+    def _say(self, sentence: str) -> None:
+        """Once, as strokes are joined time and again."""
+        if sentence and sentence != self._last_said:
+            self.said.emit(sentence, False)
+        self._last_said = sentence
 
     def _follow(self) -> None:
         others, left_out = {}, []
