@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from napari.layers import Image
 
 from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.ui.results import METADATA
@@ -119,7 +120,7 @@ def test_confidence_of_a_corrected_slice_is_full_and_comes_into_the_layer_that_i
     dock, guide, drifting, propagate
 ):
     dock.apply.confidence.setChecked(True)
-    result, confidence = sorted(propagate(), key=lambda x: x.metadata[METADATA].get("is_confidence", False))
+    result, confidence = sorted(propagate(), key=lambda x: isinstance(x, Image))
     result.data[HERE] = drifting[1][HERE]
     assert set(propagate()) == {result, confidence}
     assert np.all(np.asarray(confidence.data[HERE]) == 1)

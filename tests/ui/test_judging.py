@@ -108,7 +108,7 @@ def test_without_strokes_the_cure_is_told(dock, viewer, blobs, clicks, monkeypat
     viewer.add_image(blobs[0])
     to_judge(dock)
     clicks("compare_classic")
-    assert "New strokes layer" in told[-1] and not dock.judge.is_running
+    assert "New strokes layer" in told[-1] and not dock.judge.judging.is_running
 
 
 def test_a_stray_stroke_on_an_empty_slice_is_left_out_and_said_so(dock, viewer, blobs, clicks, paint, wait):

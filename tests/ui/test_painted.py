@@ -243,7 +243,7 @@ def test_painted_objects_may_have_any_number(reader, image, calls):
     painting = planes.take(reader, as_objects=True)
     assert painting.planes[0].strokes.classes.tolist() == [1, 2, 2, 2, 2]
     assert planes.take(reader, as_objects=True) is painting
-    with pytest.raises(StrokesError, match=r"classes 1 to 255, .* 'objects of' .* 'painted so'"):
+    with pytest.raises(StrokesError, match=r"classes 1 to 255, .* 'objects of' .* 'strokes are objects'"):
         planes.take(reader)
 
 

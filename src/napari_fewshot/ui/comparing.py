@@ -25,11 +25,6 @@ class ComparisonLayers:
         self._viewer = viewer
         self._layers: dict[str, Layer] = {}
 
-    @property
-    def names(self) -> list[str]:
-        """What can be shown: the models, and `DIFFERENCES` when there are two."""
-        return [name for name, layer in self._layers.items() if layer in self._viewer.layers]
-
     def show(
         self, answers: Sequence[tuple[ModelCard, np.ndarray]], region: Region, place: Place, below: Layer | None
     ) -> None:

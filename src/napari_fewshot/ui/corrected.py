@@ -84,7 +84,7 @@ def with_confidence(answer: Labels, viewer: napari.Viewer, card: ModelCard, chan
     about, shape = answer.metadata[METADATA], array_of(answer).shape
     found = [
         x for x in viewer.layers
-        if is_propagation(x, card, channel) and x.metadata[METADATA].get("is_confidence")
+        if is_propagation(x, card, channel) and isinstance(x, Image)
         and x.metadata[METADATA].get(SOURCE) == about[SOURCE] and array_of(x).shape == shape
     ]  # fmt: skip
     return {"answer": answer, **({"confidence": found[-1]} if found else {})}

@@ -213,7 +213,7 @@ class PaintedPlanes:
             if values.min() >= 0:  # in few words: all of them fit into the status line
                 raise StrokesError(
                     f"the strokes hold {values.max()}: use classes 1 to {MAXIMUM_CLASS}, or, if numbers are objects, "
-                    "tick 'objects of' and then 'painted so' below Apply"
+                    "tick 'objects of' and then 'strokes are objects' below Apply"
                 )
             raise StrokesError(
                 f"the strokes hold values from {values.min()} to {values.max()}: use 0 = not painted "

@@ -24,6 +24,7 @@ from napari_fewshot.core.strokes import MAXIMUM_CLASS
 
 METADATA = "napari_fewshot"
 SOURCE = "source_id"  # in it: of the image layer that a result was made from
+NOT_A_SOURCE = "not_a_source"  # in it: of a map that tells about a result, as its confidence
 MEMORY_SHARE = 0.25  # of the free memory: a larger result goes to disk
 
 
@@ -189,7 +190,7 @@ def confidence_layer(data: Any, name: str, transform: dict[str, Any], about: dic
     """How sure the model is, 0 to 1: it darkens the answer below it where that is unsure."""
     return Image(
         data, name=name, rgb=False, multiscale=False, colormap="gray", contrast_limits=(0, 1), blending="multiplicative",
-        metadata={METADATA: {**about, "is_confidence": True}}, **transform,
+        metadata={METADATA: {**about, NOT_A_SOURCE: True}}, **transform,
     )  # fmt: skip
 
 
@@ -207,7 +208,7 @@ def map_layer(
         "colormap": "magma" if key == "uncertainty" else "gray",
         "contrast_limits": (low, high if high > low else low + (abs(low) or 1.0)),
     }
-    metadata = {METADATA: {**about, "is_confidence": True}}
+    metadata = {METADATA: {**about, NOT_A_SOURCE: True}}
     return Image(data, name=name, rgb=False, multiscale=False, visible=False, metadata=metadata, **look, **transform)
 
 

@@ -13,7 +13,7 @@ from napari_fewshot.ui.classes import count_classes, has_classes, is_brought, is
 from napari_fewshot.ui.docks.class_table import ClassTable
 from napari_fewshot.ui.docks.fields import LayerCombo, button, caption, named, narrow, quietly
 from napari_fewshot.ui.models import Models
-from napari_fewshot.ui.results import METADATA
+from napari_fewshot.ui.results import METADATA, NOT_A_SOURCE
 
 SIZES = ("", "-base")  # of embedded models, as their names end; the small one is first
 
@@ -197,9 +197,9 @@ class DataForm(QWidget):
 
 
 def _is_source(layer: Layer) -> bool:
-    """Image layers but previews and confidence maps; a denoised result may well be segmented next."""
+    """Image layers but previews and maps that tell about a result; a denoised result may well be segmented next."""
     about = layer.metadata.get(METADATA, {}) if isinstance(layer, Image) else {}
-    return isinstance(layer, Image) and not about.get("preview") and not about.get("is_confidence")
+    return isinstance(layer, Image) and not about.get("preview") and not about.get(NOT_A_SOURCE)
 
 
 def _is_target(layer: Layer) -> bool:

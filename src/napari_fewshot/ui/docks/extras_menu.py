@@ -32,11 +32,11 @@ class ExtrasMenu(QPushButton):
             "were accepted, and so are pixels around that it is sure of.",
         )  # fmt: skip
         self.drawn_in = self._add(
-            menu, "objects drawn in elsewhere",
+            menu, "copy-paste of painted objects",
             "Objects that the strokes grow to are cut out, turned, pasted into other places and asked for there.",
         )  # fmt: skip
         self.rank = self._add(
-            menu, "rank of the class of Never miss",
+            menu, "rank loss for the Never-miss class",
             "Pixels of the class that is never to be missed are to score above all others, so that finding them costs fewer false "
             "alarms. For classes that are a fraction of a percent; it does nothing while Never miss is off.",
         )  # fmt: skip

@@ -86,10 +86,6 @@ class GuidePanel(QWidget):
         column.addWidget(self.plot, 1)
         column.addLayout(answers)
 
-    @property
-    def is_running(self) -> bool:
-        return self.guiding.is_running
-
     def set_busy(self, is_busy: bool) -> None:
         """Whether something long runs; a refit by Live does not count, what is asked for now comes after it."""
         for one in (self.next, self.propagate):

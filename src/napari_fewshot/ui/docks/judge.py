@@ -41,10 +41,6 @@ class JudgePanel(QWidget):
         bridge.models_changed.connect(self.refresh)
         self.refresh()
 
-    @property
-    def is_running(self) -> bool:
-        return self.judging.is_running
-
     def refresh(self, *what: object) -> None:
         """Offer the models there are now, and judge none that is not there."""
         self.page.list_models([c.name for c in self._bridge.models.of_task("segment")])

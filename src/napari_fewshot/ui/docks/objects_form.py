@@ -1,4 +1,4 @@
-"""The controls of objects: of which class, how readily they are cut apart, whether they are painted so. Knows no layer."""
+"""The controls of objects: of which class, how readily they are cut apart, whether the strokes are objects. Knows no layer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ObjectsForm(QWidget):
         self.split.setMaximumWidth(70)
         self.split.setValue(SPLIT)
         self.painted = named(
-            QCheckBox("painted so: 1 background, each other number one"), "painted_objects", "Painted as objects",
+            QCheckBox("strokes are objects (1 = background,\nany other number = one object)"), "painted_objects", "Painted as objects",
             "Takes the strokes for objects: what is painted as 1 is background, every other number is one object.",
         )  # fmt: skip
         self._lay_out()

@@ -18,7 +18,7 @@ class QualityPlot(Plot):
     slice_chosen = Signal(int)
 
     def __init__(self) -> None:
-        super().__init__("expected right", "slice", 160)
+        super().__init__("expected accuracy", "slice", 160)
         named(
             self,
             "quality_plot",

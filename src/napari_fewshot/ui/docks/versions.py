@@ -1,4 +1,4 @@
-"""The panel of versions: go back to one, compare two, rename, delete, export, import. Knows models, not how they are made."""
+"""The panel of versions: use one, compare two, rename, delete, export, import. Knows models, not how they are made."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ZIP, FOLDER = "Zip file (*.zip)", "Folder (*)"
 class VersionsPanel(QWidget):
     """Lists the models of the shelf; one selected shows what it is, two stand side by side."""
 
-    chosen = Signal(object)  # ModelCard to go back to
+    chosen = Signal(object)  # ModelCard to use from now on
     changed = Signal(str, str)  # a model of another name now: the old one and the new; empty where none is renamed
     said = Signal(str, bool)
 
@@ -64,9 +64,7 @@ class VersionsPanel(QWidget):
         self.refresh()
 
     def _make_buttons(self) -> None:
-        self.use = button(
-            "Go back", "use_version", "Makes the selected version the current model.", self._on_use_clicked
-        )
+        self.use = button("Use", "use_version", "Makes the selected version the current model.", self._on_use_clicked)
         self.rename = button(
             "Rename", "rename_version", "Gives the selected version another name.", self._on_rename_clicked
         )
