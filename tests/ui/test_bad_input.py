@@ -8,8 +8,8 @@ import pytest
 
 from napari_fewshot.core.errors import PictureError, StorageError
 from napari_fewshot.core.shelf import Shelf
+from napari_fewshot.ui.placing import check_target_place
 from napari_fewshot.ui.results import ResultStack
-from napari_fewshot.ui.scene import check_target_place
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from napari_fewshot.ui import painted
 from napari_fewshot.ui.classes import new_strokes_layer
 from napari_fewshot.ui.layers import PlaneReader, take_picture
 from napari_fewshot.ui.learning import MADE
-from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes, check_channel, check_place, check_strokes
+from napari_fewshot.ui.painted import WHOLE_PX, PaintedPlanes
+from napari_fewshot.ui.placing import check_channel, check_place, check_strokes
 
 
 class Counted:

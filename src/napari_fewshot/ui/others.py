@@ -13,7 +13,8 @@ from napari_fewshot.core.errors import FewshotError, PictureError
 from napari_fewshot.core.strokes import PaintedPlane, Painting
 from napari_fewshot.ui.classes import is_made_for
 from napari_fewshot.ui.layers import PlaneReader, same_array, take_picture
-from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_place, check_strokes
+from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.placing import check_channel, check_place, check_strokes
 
 
 class Other(NamedTuple):

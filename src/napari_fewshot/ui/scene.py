@@ -21,14 +21,13 @@ from napari_fewshot.ui.classes import classes_of
 from napari_fewshot.ui.layers import (
     PlaneReader,
     Region,
-    array_of,
     plan_region,
     same_array,
-    strokes_shapes,
     take_picture,
 )
 from napari_fewshot.ui.others import OtherStrokes
-from napari_fewshot.ui.painted import PaintedPlanes, check_channel, check_place, check_strokes, lies_over
+from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.placing import check_channel, check_place, check_strokes, check_target, check_target_place
 from napari_fewshot.ui.results import Place
 
 PAIR_PX = 2048  # a side of the planes a restoration learns from
@@ -120,40 +119,6 @@ def take_scene(params: Params, card: ModelCard, viewer: napari.Viewer, old: Scen
     reader = old.reader if old is not None and is_same else PlaneReader(picture)
     region = plan_region(image, viewer, picture)
     return Scene(image, picture, Place.of_layer(image), reader, card, region, paints_objects=params.paints_objects)
-
-
-def check_target(target: Image, picture: Picture, factor: int) -> None:
-    """Raise PictureError when a target image does not show the same field as ``picture``, ``factor`` times as fine.
-
-    It has the same channels, or the one that is worked on alone, or is one plane for all.
-    """
-    if same_array(target, picture.data):
-        raise PictureError(
-            f"'{target.name}' is its own target, from which nothing is learned: choose a better image of the same field, "
-            "or 'none' to adapt to the image alone"
-        )
-    if getattr(target, "rgb", False):
-        raise PictureError(
-            f"the target '{target.name}' has colours, a restoration learns grey levels: split it (right click, 'Split RGB') "
-            "and choose one of its channels"
-        )
-    shape = tuple(array_of(target).shape)
-    fine = tuple(n * factor for n in picture.plane_shape)
-    wanted = (*strokes_shapes(picture)[-1][:-2], *fine)
-    if shape not in (wanted, (*picture.shape[:-2], *fine), fine):
-        raise PictureError(
-            f"the target '{target.name}' has shape {shape}, '{picture.name}' needs {wanted}: choose another target, "
-            "or 'none' to adapt to the image alone"
-        )
-
-
-def check_target_place(target: Image, image: Image, factor: int) -> None:
-    """Raise PictureError when a target lies elsewhere than the pixels it is taken for."""
-    if not lies_over(target, image, factor):
-        raise PictureError(
-            f"the target '{target.name}' does not lie over '{image.name}': one of them was moved or has another scale. Undo "
-            "that, or choose another target"
-        )
 
 
 def take_pairs(region: Region, target: Any, factor: int) -> tuple[tuple[np.ndarray, np.ndarray | None], ...]:
