@@ -207,7 +207,7 @@ def stroke_to_preview(bench: Bench, labels: Any, n: int) -> list[float]:
     seconds: list[float] = []
     done: list[float] = []
     trainer = bench.dock._trainer
-    trainer.refitted.connect(lambda: done.append(time.perf_counter()))
+    trainer.live.refitted.connect(lambda: done.append(time.perf_counter()))
     bench.child("live").click()
     wait_until(lambda: bool(done) and bool(bench.previews()))
     pass_time(1.0)

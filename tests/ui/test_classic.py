@@ -13,11 +13,11 @@ def test_the_classic_model_can_be_fine_tuned_and_used_live(dock, viewer, clicks,
     wait(lambda: dock.data.model_name == "classic-2" and not dock._bridge.is_busy)
     assert "preview classic" in viewer.layers and "saved as classic-2" in dock.status.text().lower()
     previews = []
-    dock._trainer.refitted.connect(lambda: previews.append(1))
+    dock._trainer.live.refitted.connect(lambda: previews.append(1))
     clicks("live")
     wait(lambda: len(previews) == 1)
     paint(labels, blobs[1], seed=1)
-    wait(lambda: len(previews) >= 2 and dock._trainer.live_model is not None)
+    wait(lambda: len(previews) >= 2 and dock._trainer.live.model is not None)
     clicks("live")
     wait(lambda: dock.data.model_name == "classic-3" and not dock._bridge.is_busy)
     card = dock._bridge.models.card("classic-3")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_fewshot.compute.events import Stopped
 from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.ui.classes import classes_of, has_classes, name_classes
 from napari_fewshot.ui.docks import fewshot
@@ -64,10 +65,20 @@ def test_paint_fine_tune_stop_apply_go_back(dock, viewer, started, clicks, wait,
 
 
 def test_what_a_training_noted_stays_readable_beside_the_name_of_its_version(dock):
-    dock._trainer.notes = ["too few strokes to hold some out"]
-    dock._trainer.saved.emit(dock._bridge.models.card("em-segment"))
+    notes = ["too few strokes to hold some out"]
+    dock._trainer.saved.emit(dock._bridge.models.card("em-segment"), notes)
     said = dock.status.text().lower()
     assert said.startswith("saved as em-segment") and said.endswith("too few strokes to hold some out")
+
+
+def test_stopping_ends_in_stopped_whatever_a_sentence_reads_like(dock):
+    dock.say("stopping…")
+    dock._bridge.busy_changed.emit(False)
+    assert dock.status.text() == "Stopping…"
+    work = dock._bridge.open_work("a job")
+    dock.train.stop_wanted.emit()
+    dock._bridge.close_work(work, Stopped(""))
+    assert dock.status.text() == "Stopped"
 
 
 def test_the_sizes_of_a_model_are_listed_side_by_side_the_small_one_first(dock):
@@ -116,13 +127,13 @@ def test_strokes_the_user_brought_stay_when_the_image_changes(dock, viewer, blob
 
 def test_live_answers_every_stroke_and_becomes_one_version(dock, viewer, started, clicks, wait, paint, blobs):
     answered = []
-    dock._trainer.refitted.connect(lambda: answered.append(1))
+    dock._trainer.live.refitted.connect(lambda: answered.append(1))
     clicks("live")
     wait(lambda: len(answered) == 1)
     assert "preview em-segment" in viewer.layers
     paint(started, blobs[1], n=1, seed=5)
     wait(lambda: len(answered) >= 2)
-    dock._trainer.refitted.disconnect()
+    dock._trainer.live.refitted.disconnect()
     clicks("live")
     wait(lambda: dock.data.model_name == "em-segment-2")
     assert dock._bridge.models.card("em-segment-2").steps == 0
@@ -130,7 +141,7 @@ def test_live_answers_every_stroke_and_becomes_one_version(dock, viewer, started
 
 def test_live_answers_for_other_strokes_once_they_are_chosen(dock, viewer, started, clicks, wait, blobs):
     clicks("live")
-    wait(lambda: "preview em-segment" in viewer.layers and not dock._trainer.live_work.is_running)
+    wait(lambda: "preview em-segment" in viewer.layers and not dock._trainer.live.work.is_running)
     shown = viewer.layers["preview em-segment"].data.copy()
     swapped = np.choose(np.asarray(started.data), [0, 2, 1]).astype(np.uint8)
     other = viewer.add_labels(swapped, scale=(0.5, 0.5), units="nm")
@@ -142,7 +153,7 @@ def test_live_answers_for_other_strokes_once_they_are_chosen(dock, viewer, start
 
 def test_apply_during_a_refit_of_live_waits_for_its_model(dock, viewer, started, clicks, wait):
     clicks("live")
-    assert dock._trainer.live_work.is_running
+    assert dock._trainer.live.work.is_running
     clicks("apply")
     wait(lambda: "blobs em-segment-2" in viewer.layers and not dock._bridge.is_busy)
     assert not dock.train.live.isChecked() and not dock._applies_when_saved
@@ -158,7 +169,7 @@ def test_what_could_not_be_saved_after_live_is_not_applied(dock, started, clicks
     clicks("apply")
     assert dock._applies_when_saved
     wait(lambda: not dock._bridge.is_busy and not dock._applies_when_saved)
-    assert not dock._apply_desk.is_running and dock._trainer.live_model is None
+    assert not dock._apply_desk.is_running and dock._trainer.live.model is None
 
 
 def test_a_move_of_the_camera_asks_for_what_is_visible_now(dock, viewer, started, clicks, wait):

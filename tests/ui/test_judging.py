@@ -39,6 +39,17 @@ def test_a_long_name_of_a_class_leaves_room_for_its_score(qtbot):
     assert page.scores.verticalHeaderItem(0).toolTip() == name
 
 
+def test_a_model_may_be_called_as_a_button_is(qtbot):
+    page, looks = JudgePage(), []
+    qtbot.addWidget(page)
+    page.look_wanted.connect(looks.append)
+    names = ("nothing", "differences")
+    page.show_verdicts([Verdict(n, None, None, None) for n in names], [ClassLabel("a", "#ff0000")] * 2)
+    for one in page.looks.buttons():
+        one.click()
+    assert looks == [0, 1, 2, 3]  # the models, where they differ, nothing
+
+
 def cells(table):
     rows = [table.verticalHeaderItem(r).text() for r in range(table.rowCount())]
     columns = [table.horizontalHeaderItem(c).text() for c in range(table.columnCount())]

@@ -196,11 +196,11 @@ def test_a_live_model_may_be_saved_after_its_dock_is_gone(viewer, desk, form, pa
     dock = QObject()
     trainer = Trainer(viewer, desk, lambda: form.params, dock)
     saved = []
-    trainer.saved.connect(saved.append)
+    trainer.live.saved.connect(lambda card, notes: saved.append(card))
     for n_saved in (1, 1):
-        trainer.set_live(True)
-        trainer.live_work.tell(Finished("", tuned))
-        trainer.set_live(False)
+        trainer.live.switch(True)
+        trainer.live.work.tell(Finished("", tuned))
+        trainer.live.switch(False)
         if saved:
             dock.deleteLater()
             QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
@@ -211,46 +211,46 @@ def test_a_live_model_may_be_saved_after_its_dock_is_gone(viewer, desk, form, pa
 def test_live_switched_off_waits_for_the_refit_that_runs(trainer, desk, form, painted, tuned):
     form.params = painted("a", 0)
     kept, not_kept = [], []
-    trainer.saved.connect(kept.append)
-    trainer.not_kept.connect(lambda: not_kept.append(1))
-    trainer.set_live(True)
-    trainer.live_work.tell(Finished("", tuned))
-    trainer.refit()
-    trainer.set_live(False)
-    assert trainer.is_learning and not desk.saves
-    trainer.refit()  # one more stroke came before
+    trainer.live.saved.connect(lambda card, notes: kept.append(card))
+    trainer.live.not_kept.connect(lambda: not_kept.append(1))
+    trainer.live.switch(True)
+    trainer.live.work.tell(Finished("", tuned))
+    trainer.live.refit()
+    trainer.live.switch(False)
+    assert trainer.live.is_learning and not desk.saves
+    trainer.live.refit()  # one more stroke came before
     newer = ModelFile.sealed(replace(tuned.card, seed=7), tuned.weights)
-    trainer.live_work.tell(Finished("", tuned))
+    trainer.live.work.tell(Finished("", tuned))
     assert len(desk.jobs) == 3 and not desk.saves
-    trainer.live_work.tell(Finished("", newer))
+    trainer.live.work.tell(Finished("", newer))
     (save,) = desk.saves
     save()
-    assert [card.seed for card in kept] == [7] and not trainer.is_learning and not not_kept
+    assert [card.seed for card in kept] == [7] and not trainer.live.is_learning and not not_kept
 
 
 @pytest.mark.parametrize("end", [Failed("", "too few strokes"), Stopped("")])
 def test_live_that_led_to_nothing_says_so(trainer, desk, form, painted, end):
     form.params = painted("a", 0)
     told = []
-    trainer.not_kept.connect(lambda: told.append(1))
-    trainer.set_live(True)
-    trainer.set_live(False)
+    trainer.live.not_kept.connect(lambda: told.append(1))
+    trainer.live.switch(True)
+    trainer.live.switch(False)
     assert not told
-    trainer.live_work.tell(end)
-    assert told and not desk.saves and not trainer.is_learning
+    trainer.live.work.tell(end)
+    assert told and not desk.saves and not trainer.live.is_learning
 
 
 def test_a_restoration_shown_by_live_is_nothing_to_wait_for(trainer, desk, form, painted):
     form.params = replace(painted("a", 0), task="denoise", model="em-denoise")
-    trainer.set_live(True)
-    assert trainer.live_work.is_running and not trainer.is_learning
+    trainer.live.switch(True)
+    assert trainer.live.work.is_running and not trainer.live.is_learning
 
 
 def test_live_looks_at_a_region_on_the_grey_scale_of_its_plane(trainer, desk, form, viewer):
     plane = np.linspace(0, 60_000, 1200 * 1300).reshape(1200, 1300).astype(np.uint16)
     image = viewer.add_image(plane)
     form.params = Params("denoise", "em-denoise", image)
-    trainer.set_live(True)
+    trainer.live.switch(True)
     job = desk.jobs[0]()
     assert job.picture.shape != plane.shape
     assert job.intensity == trainer._scene.reader.take_intensity(()) != Intensity.measure(job.picture.take_plane(()))
@@ -282,8 +282,8 @@ def test_strokes_are_nothing_to_a_restoration(trainer, desk, form, painted, qtbo
     qtbot.wait(SETTLED_MS)
     assert not desk.sent
     trainer.work.tell(Stopped(""))
-    trainer.set_live(True)
-    trainer.live_work.tell(Stopped(""))
+    trainer.live.switch(True)
+    trainer.live.work.tell(Stopped(""))
     strokes.labels.paint((50, 100), 2)
     qtbot.wait(SETTLED_MS)
     assert len(desk.jobs) == 2
@@ -477,9 +477,9 @@ def test_an_image_that_is_painted_first_while_it_trains_joins_too(trainer, desk,
 
 def test_live_and_looking_ahead_learn_from_other_images_too(trainer, desk, two_images, qtbot):
     a, b = two_images
-    trainer.set_live(True)
+    trainer.live.switch(True)
     assert seen_by(desk.jobs[0]().painting) == on(a, b)
-    trainer.live_work.tell(Stopped(""))
+    trainer.live.work.tell(Stopped(""))
     a.labels.paint((40, 100), 1)
     qtbot.wait(SETTLED_MS)
     assert seen_by(desk.jobs[1]().painting) == on(a, b)

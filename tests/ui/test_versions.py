@@ -150,7 +150,7 @@ def test_the_score_beside_the_loss_curve_is_that_of_the_version_or_the_job(panel
     for card, text in (*shown, *shown):
         dock.data.choose_model(card)
         assert form.score.text() == text
-    dock._on_trainer_started(Work(dock, "resumed"), "held-out stroke IoU")
+    dock._trainer.started.emit(Work(dock, "resumed"), "held-out stroke IoU")
     dock.data.task.setCurrentIndex(dock.data.task.findData("super_resolve"))
     form.show_training(Progress("", 5, None, 1.0, score=0.75))
     assert form.score.text() == "stroke IoU 0.75"

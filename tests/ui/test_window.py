@@ -252,7 +252,7 @@ def test_what_live_has_learned_becomes_a_version_when_the_window_closes(dock, vi
     clicks("new_strokes")
     paint(dock.data.labels_layer.layer, blobs[1])
     clicks("live")
-    wait(lambda: dock._trainer.live_model is not None)
+    wait(lambda: dock._trainer.live.model is not None)
     viewer.close()
     assert (home / "models" / "em-segment-2").is_dir()
 

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Preview, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError
-from napari_fewshot.core.job import Budget, View
+from napari_fewshot.core.job import View
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
@@ -22,6 +22,7 @@ from napari_fewshot.ui.ahead import Lookout
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.layers import Region, plan_region, spoken
 from napari_fewshot.ui.left_out import note_left_out
+from napari_fewshot.ui.live import Live
 from napari_fewshot.ui.models import NotSavedError
 from napari_fewshot.ui.orders import Orders
 from napari_fewshot.ui.others import OtherStrokes
@@ -38,10 +39,11 @@ class Trainer(QObject):
 
     started = Signal(object, str)  # Work, and what its score is called
     ended = Signal(object)  # End
-    saved = Signal(object)  # ModelCard of a new version, also when it could only be kept in memory
+    saved = Signal(
+        object, object
+    )  # ModelCard of a new version, also when it could only be kept in memory, and its notes
     said = Signal(str, bool)  # a sentence for the status line, and whether it is a failure
-    refitted = Signal()  # Live has answered the last stroke
-    not_kept = Signal()  # Live is off and has led to no version
+    not_kept = Signal()  # what was trained last has led to no version
     image_gone = Signal()  # what was trained or shown last was removed
 
     def __init__(self, viewer: napari.Viewer, bridge: Bridge, read: Callable[[], Params], parent: QObject) -> None:
@@ -49,16 +51,13 @@ class Trainer(QObject):
         self._viewer, self._bridge, self._read = viewer, bridge, read
         self.preview = PreviewLayers(viewer)
         self.work: Work | None = None
-        self.live_work: Work | None = None
-        self.live_model: ModelFile | None = None
-        self.notes: list[str] = []  # of the training, or the last refit of Live, that ended
+        self.notes: list[str] = []  # of the training that ended last
         self._scene: Scene | None = None
-        self._live_scene: Scene | None = None
         self._labels: Labels | None = None
         self._planes: PaintedPlanes | None = None
-        self._is_live = self._again = self._is_fit = False
         self._last: tuple[Params, ModelFile] | None = None
         self._orders = Orders(bridge.models)
+        self.live = Live(self, bridge, read, self._orders)
         self._lookout = Lookout(bridge)
         self._strokes_timer = QTimer(self, singleShot=True, interval=15)
         self._strokes_timer.timeout.connect(self._on_strokes_settled)
@@ -87,12 +86,6 @@ class Trainer(QObject):
         params = self._resumed(self._last[0])
         return params.labels in layers or not TASKS[params.task].needs_strokes
 
-    @property
-    def is_learning(self) -> bool:
-        """Whether Live has a model to keep or is fitting one; a restoration it only shows."""
-        is_fitting = self._is_fit and self.live_work is not None and self.live_work.is_running
-        return self.live_model is not None or is_fitting
-
     def follow(self, labels: Labels | None, is_empty: bool = False) -> None:
         """Watch the strokes of another labels layer; a training that runs keeps to its own until it ends."""
         self._labels = labels
@@ -120,32 +113,9 @@ class Trainer(QObject):
 
     def stop(self) -> None:
         """Ask the training to end with the best so far."""
-        for work in (self.work, self.live_work):
-            if work is not None and work.is_running:
-                self._bridge.stop(work)
-
-    def set_live(self, is_live: bool) -> None:
-        """Refit the head after every stroke; switched off, what Live has learned becomes a version."""
-        self._is_live = is_live
-        if is_live and not self.is_training:
-            self.preview.allow()
-            self.refit()
-        elif not is_live:
-            self.keep_live_model()
-
-    def keep_live_model(self) -> None:
-        """Save the model of Live as a version, when the refit that runs has ended."""
-        if self.live_work is not None and self.live_work.is_running:
-            return
-        model, self.live_model = self.live_model, None
-        scene, self._live_scene = self._live_scene, None
-        if model is None or scene is None:
-            self.not_kept.emit()
-            return
-        work = Work(self._bridge, "Live")  # its signal knows when this trainer is gone with its window
-        work.versioned.connect(self._on_live_versioned)
-        work.versioned.connect(work.deleteLater)
-        self._bridge.save(model, scene.finish, work.versioned.emit)
+        if self.work is not None and self.is_training:
+            self._bridge.stop(self.work)
+        self.live.stop()
 
     def renew_classes(self) -> None:
         """Take the names and colours of the classes as they are now, for the preview and the version to come."""
@@ -153,41 +123,18 @@ class Trainer(QObject):
             self._scene.renew_classes()
             self.preview.colour(self._scene.card.classes)
 
-    def renew_look(self) -> None:
-        """Show the preview of Live with what the form says now."""
-        if self._is_live and not self.is_training:
-            self.refit()
-
-    def refit(self) -> None:
-        """Fit the head to all strokes and renew the preview, or renew the preview alone for a restoration."""
-        if self.live_work is not None and self.live_work.is_running:
-            self._again = True
-            return
-        params = self._read()
-        try:
-            scene = self._scene = self._take_scene(params, self._bridge.models.card(params.model))
-        except FewshotError as error:
-            self.said.emit(str(error), False)
-            return
-        self._is_fit = TASKS[params.task].needs_strokes
-        make = self._orders.make_fit if self._is_fit else self._orders.make_look
-        params = replace(params, budget=Budget(steps=0))
-        self.live_work = self._bridge.submit(partial(make, params, scene, None), "Live")
-        self._connect_preview(self.live_work, scene)
-        self.live_work.ended.connect(partial(self._on_live_ended, scene))
-
     def _start(self, params: Params, model: ModelFile | None) -> None:
         if self.is_training:
             self.said.emit("a fine-tuning runs already: stop it first", False)
             return
         try:
             card = self._bridge.models.card(params.model) if model is None else model.card
-            scene = self._scene = self._take_scene(params, card)
+            scene = self.begin_scene(params, card)
         except FewshotError as error:
             self.said.emit(str(error), True)
             return
         self.preview.allow()
-        self.live_model = None
+        self.live.forget()
         self._orders.forget()
         make = self._orders.make_fit if TASKS[params.task].needs_strokes else self._orders.make_pairs
         self.work = self._bridge.submit(
@@ -195,21 +142,30 @@ class Trainer(QObject):
             f"fine-tuning {params.model} on {spoken(scene.picture)}{scene.others.spoken if scene.others else ''}",
             scene.finish,
         )
-        self._connect_preview(self.work, scene)
+        self.show_previews(self.work, scene)
         self.work.ended.connect(partial(self._on_work_ended, params))
         self.work.versioned.connect(self._on_work_versioned)
         self.started.emit(self.work, _score_name(params))
 
-    def _take_scene(self, params: Params, card: ModelCard) -> Scene:
+    def begin_scene(self, params: Params, card: ModelCard) -> Scene:
+        """What a job of a training, or of Live, works on; strokes and moves of the view go there from now on.
+
+        Raises
+        ------
+        FewshotError
+            The image, or what is to be learned from, cannot be worked on.
+        """
         scene = take_scene(params, card, self._viewer, self._scene)
         if TASKS[params.task].needs_strokes:
             self.follow(params.labels)
             scene.painted = self._planes
             scene.others = self._others.renew(scene.image, params.labels, params.other_images)
             scene.renew_classes()
+        self._scene = scene
         return scene
 
-    def _connect_preview(self, work: Work, scene: Scene) -> None:
+    def show_previews(self, work: Work, scene: Scene) -> None:
+        """Show what a job tells of its scene."""
         work.previewed.connect(partial(self._on_work_previewed, scene))
         work.plane_done.connect(partial(self._on_look_done, scene, scene.region))
         work.noted.connect(lambda message: self.said.emit(message, False))
@@ -243,28 +199,8 @@ class Trainer(QObject):
         card = error.card if isinstance(error, NotSavedError) else card
         if card is not None and self._last is not None:
             self._last = (self._last[0], replace(self._last[1], card=card))
-        self._on_live_versioned(card, error)
-
-    def _on_live_ended(self, scene: Scene, end: End) -> None:
-        self.notes = [] if self.live_work is None else self.live_work.notes
-        if isinstance(end, Finished | Stopped) and end.model is not None and not self.is_training:
-            self.live_model, self._live_scene = end.model, scene
-        elif isinstance(end, Failed | Lost):
-            self.said.emit(end.message, False)
-        is_done = isinstance(end, Finished) and self._read().task == scene.card.task
-        again, self._again = self._again, False
-        if (
-            again and (self._is_live or is_done) and not self.is_training
-        ):  # the last stroke counts, also when Live is off
-            self.refit()
-        if not self._is_live:
-            self.keep_live_model()
-        self.refitted.emit()
-
-    def _on_live_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
-        card = error.card if isinstance(error, NotSavedError) else card
         if card is not None:
-            self.saved.emit(card)
+            self.saved.emit(card, self.notes)
         else:
             self.not_kept.emit()
         if error is not None:
@@ -276,7 +212,7 @@ class Trainer(QObject):
             if scene is not None and scene.painted is not None:
                 self._bridge.send(self.work, Painting, partial(self._orders.take_new_painting, scene))
                 note_left_out(self._bridge, self.work, scene.painted)
-        elif self._is_live and TASKS[self._read().task].needs_strokes:
+        elif self.live.is_on and TASKS[self._read().task].needs_strokes:
             self._bridge.call(self._has_new_strokes, self._on_strokes_compared)
         else:
             self._look_ahead()
@@ -287,16 +223,15 @@ class Trainer(QObject):
         if TASKS[params.task].needs_strokes:
             with suppress(FewshotError):
                 card = self._bridge.models.card(params.model)
-                self._scene = self._take_scene(params, card)
-                self._lookout.look(card, self._scene)
+                self._lookout.look(card, self.begin_scene(params, card))
 
     def _has_new_strokes(self) -> bool:
         scene = self._scene
         return scene is None or scene.painted is not self._planes or self._orders.has_new_painting(scene)
 
     def _on_strokes_compared(self, has_new: bool | None, error: Exception | None) -> None:
-        if self._is_live and not self.is_training and (has_new or error is not None):
-            self.refit()
+        if has_new or error is not None:
+            self.live.renew_look()
 
     def _on_layer_removed(self, event: object = None) -> None:
         self._gone_timer.start()
@@ -316,7 +251,7 @@ class Trainer(QObject):
             self.image_gone.emit()
 
     def _on_viewer_moved(self, event: object = None) -> None:
-        if self.is_training or self._is_live:
+        if self.is_training or self.live.is_on:
             self._view_timer.start()
 
     def _on_view_settled(self) -> None:
@@ -329,8 +264,8 @@ class Trainer(QObject):
         scene.region = region
         if self.is_training and self.work is not None:
             self._bridge.send(self.work, View, partial(scene.reader.take_view, region, self._read().confidence))
-        elif self._is_live:
-            self.refit()
+        else:
+            self.live.renew_look()
 
 
 def _score_name(params: Params) -> str:

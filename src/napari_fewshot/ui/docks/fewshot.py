@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import napari
-from napari.layers import Labels
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QShortcut, QTabWidget, QVBoxLayout, QWidget
 
-from napari_fewshot.compute.events import Finished, Stopped
 from napari_fewshot.core.card import ModelCard
-from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import bridge_for
-from napari_fewshot.ui.classes import new_strokes_layer, other_image, warm_up
+from napari_fewshot.ui.classes import warm_up
 from napari_fewshot.ui.docks.apply_desk import ApplyDesk
 from napari_fewshot.ui.docks.apply_form import ApplyForm
 from napari_fewshot.ui.docks.compute_choice import ComputeChoice
@@ -27,6 +25,8 @@ from napari_fewshot.ui.docks.judge import JudgePanel
 from napari_fewshot.ui.docks.objects_form import ObjectsForm
 from napari_fewshot.ui.docks.pages import page_of
 from napari_fewshot.ui.docks.status_line import StatusLine
+from napari_fewshot.ui.docks.strokes_desk import StrokesDesk
+from napari_fewshot.ui.docks.train_desk import TrainDesk
 from napari_fewshot.ui.docks.train_form import TrainForm
 from napari_fewshot.ui.docks.trust import TrustForm
 from napari_fewshot.ui.docks.trust_desk import TrustDesk
@@ -42,13 +42,9 @@ from napari_fewshot.ui.docks.window import (
     theme_colours,
     window_of,
 )
-from napari_fewshot.ui.layers import take_picture
 from napari_fewshot.ui.preferences import read_preferences
 from napari_fewshot.ui.scene import Params
-from napari_fewshot.ui.training import Trainer
 from napari_fewshot.ui.work import Work, with_notes
-
-STOPPING = "stopping…"
 
 
 class FewshotDock(QWidget):
@@ -59,9 +55,9 @@ class FewshotDock(QWidget):
         self._viewer = napari_viewer
         self._preferences = read_preferences()
         self._bridge = bridge_for(napari_viewer, self._preferences.device)
-        self._trainer = Trainer(napari_viewer, self._bridge, self._read_form, self)
         self._shortcuts: list[QShortcut] = []
         self._applies_when_saved = False
+        self._is_stopping = False  # and nobody has said anything since
         self._make_forms()
         self._lay_out()
         self._connect()
@@ -74,6 +70,9 @@ class FewshotDock(QWidget):
         self.data = DataForm(self._viewer, self._bridge.models)
         self._computer = ComputeChoice(self.data, self._bridge, self)
         self.train = TrainForm(self._preferences.seconds)
+        self._train_desk = TrainDesk(self._viewer, self._bridge, self.train, self._read_form)
+        self._trainer = self._train_desk.trainer
+        self._strokes_desk = StrokesDesk(self._viewer, self.data, self._trainer)
         self.apply = ApplyForm(self._preferences.confidence)
         self.objects = ObjectsForm(self.apply)
         self._apply_desk = ApplyDesk(self._viewer, self._bridge, self.apply, self.objects, self._read_form)
@@ -82,7 +81,9 @@ class FewshotDock(QWidget):
         self.versions = VersionsPanel(self._bridge.models)
         self.judge = JudgePanel(self._viewer, self._bridge, self._read_form, self._apply_desk.first)
         self.guide = GuidePanel(self._viewer, self._bridge, self._read_form)
-        self._desks = (self._apply_desk, self._trust_desk, self.judge.judging, self.guide.guiding)
+        self._desks = (
+            self._train_desk, self._apply_desk, self._trust_desk, self.judge.judging, self.guide.guiding
+        )  # fmt: skip
         self.status = StatusLine()
 
     def _lay_out(self) -> None:
@@ -99,58 +100,57 @@ class FewshotDock(QWidget):
         outer.addWidget(self.status)
 
     def _connect(self) -> None:
+        self._connect_forms()
+        self._connect_desks()
         self._bridge.state_changed.connect(self._on_bridge_state_changed)
-        self.data.new_strokes_wanted.connect(self._on_new_strokes_wanted)
-        self.data.labels_layer.layer_changed.connect(self._on_strokes_chosen)
-        self.data.classes.classes_changed.connect(self._trainer.renew_classes)
-        shown = (self.data.model_changed, self.data.classes.classes_changed, self.data.labels_layer.layer_changed)
-        for changed in shown:
-            changed.connect(self._apply_desk.show_classes)
-        self.data.task_changed.connect(self._on_task_changed)
-        for changed in (self.data.model_changed, self.data.image_layer.layer_changed):
-            changed.connect(self._trust_desk.look_at_spectrum)
-            changed.connect(lambda what: self._show_state())
-            changed.connect(lambda what: self._trainer.renew_look())
-        self.data.model_changed.connect(self._on_model_changed)
-        self.train.fine_tune_wanted.connect(self._trainer.fine_tune)
-        self.train.resume_wanted.connect(self._trainer.resume)
-        self.train.stop_wanted.connect(self._on_stop_wanted)
-        self.train.live_toggled.connect(self._on_live_toggled)
-        self.train.extras.other_images.toggled.connect(lambda is_on: self._trainer.renew_look())
-        self.apply.apply_wanted.connect(self._on_apply_wanted)
-        self.trust.strength_changed.connect(self._trainer.renew_look)
-        self._trust_desk.ended.connect(self._on_work_ended)
-        self.versions.chosen.connect(self._on_version_chosen)
-        self.versions.changed.connect(self.data.refresh_models)
-        self.versions.changed.connect(self.judge.refresh)
-        self.judge.judging.kept.connect(self._on_version_chosen)
-        self.judge.judging.ended.connect(self._show_state)
-        self.guide.guiding.progressed.connect(self.train.show_planes)
-        self.guide.guiding.ended.connect(self._on_work_ended)
-        self.guide.strokes_accepted.connect(self._on_strokes_accepted)
-        self._trainer.started.connect(self._on_trainer_started)
-        self._trainer.ended.connect(self._on_trainer_ended)
-        self._trainer.saved.connect(self._on_trainer_saved)
-        self._trainer.not_kept.connect(self._on_trainer_not_kept)
-        self._trainer.image_gone.connect(self._on_trainer_image_gone)
-        self._apply_desk.progressed.connect(self.train.show_planes)
-        self._apply_desk.ended.connect(self._on_apply_desk_ended)
-        self._apply_desk.folder.started.connect(self.train.show_waiting)
-        for desk in self._desks:
-            desk.started.connect(self._on_work_started)
-        for answered in (self._apply_desk.landed, self._trust_desk.started, self.judge.judging.judged):
-            answered.connect(lambda what: self._trainer.preview.remove())
-        for speaker in (self._trainer, *self._desks, self._computer, self.data, self.data.classes, self.versions):
-            speaker.said.connect(self.say)
-        for parting in (self._computer.moving, self._bridge.closing):
-            parting.connect(self._on_worker_parting)
         self._bridge.busy_changed.connect(self._on_bridge_busy_changed)
         self._bridge.models_changed.connect(self._on_bridge_models_changed)
+        for parting in (self._computer.moving, self._bridge.closing):
+            parting.connect(self._train_desk.end_live)  # what Live has learned becomes a version
         self._viewer.layers.events.removed.connect(self._on_viewer_layers_removed)
         self._viewer.events.theme.connect(self._on_viewer_theme_changed)
 
+    def _connect_forms(self) -> None:
+        model, image, strokes = self.data.model_changed, self.data.image_layer.layer_changed, self.data.labels_layer
+        for changed in (model, self.data.classes.classes_changed, strokes.layer_changed):
+            changed.connect(self._apply_desk.show_classes)
+        for changed in (model, image):
+            changed.connect(self._trust_desk.look_at_spectrum)
+            changed.connect(self._train_desk.renew_look)
+        for changed in (model, image, strokes.layer_changed, self.train.live_toggled):
+            changed.connect(lambda what: self._show_state())
+        self.data.task_changed.connect(self._on_task_changed)
+        self.data.model_changed.connect(self._on_model_changed)
+        self.train.stop_wanted.connect(self._on_stop_wanted)
+        self.apply.apply_wanted.connect(self._on_apply_wanted)
+        self.trust.strength_changed.connect(self._train_desk.renew_look)
+        self.versions.chosen.connect(self._on_version_chosen)
+        self.versions.changed.connect(self.data.refresh_models)
+        self.versions.changed.connect(self.judge.refresh)
+        self.guide.strokes_accepted.connect(self._strokes_desk.accept)
+
+    def _connect_desks(self) -> None:
+        for desk in self._desks:
+            desk.started.connect(self._on_work_started)
+        for desk in (self._train_desk, self._trust_desk, self.guide.guiding):
+            desk.ended.connect(self._on_work_ended)
+        self.judge.judging.ended.connect(self._show_state)
+        self._train_desk.saved.connect(self._on_train_desk_saved)
+        self._train_desk.not_kept.connect(self._on_train_desk_not_kept)
+        self._apply_desk.ended.connect(self._on_apply_desk_ended)
+        self._apply_desk.folder.started.connect(self.train.show_waiting)
+        self.judge.judging.kept.connect(self._on_version_chosen)
+        for planes in (self._apply_desk.progressed, self.guide.guiding.progressed):
+            planes.connect(self.train.show_planes)
+        for answered in (self._apply_desk.landed, self._trust_desk.started, self.judge.judging.judged):
+            answered.connect(lambda what: self._trainer.preview.remove())
+        forms = (self._computer, self.data, self.data.classes, self.versions)
+        for speaker in (self._strokes_desk, *self._desks, *forms):
+            speaker.said.connect(self.say)
+
     def say(self, sentence: str, is_failure: bool = False) -> None:
         """Show a sentence in the status line; a failure also as a napari notification."""
+        self._is_stopping = False
         text = self.status.show_sentence(sentence, is_failure)
         if is_failure:
             show_error(text)
@@ -177,7 +177,6 @@ class FewshotDock(QWidget):
     def event(self, event: Any) -> bool:
         """A dock that is taken out of its window leaves nothing running that nobody could stop."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None and self._shortcuts:
-            self.train.live.setChecked(False)
             self._on_stop_wanted()
         return bool(super().event(event))
 
@@ -198,7 +197,7 @@ class FewshotDock(QWidget):
         )
 
     def _show_state(self) -> None:
-        is_busy = self._trainer.is_training or any(desk.is_running for desk in self._desks)
+        is_busy = any(desk.is_running for desk in self._desks)
         self.trust.show_alternatives.setEnabled(not is_busy)
         self.train.fine_tune.setEnabled(not is_busy)
         self.apply.apply.setEnabled(not is_busy)
@@ -211,40 +210,13 @@ class FewshotDock(QWidget):
         if state == "ready":  # not before: the worker needs the cores to start
             threading.Thread(target=warm_up, name="fewshot-warm-up", daemon=True).start()
 
-    def _on_new_strokes_wanted(self) -> None:
-        image = self.data.image_layer.layer
-        if image is None:
-            self.say("there is no image layer to paint on: open a micrograph, for example File > Open Sample", True)
-            return
-        try:
-            picture = take_picture(image, self._viewer)
-            picture.check_size()
-            labels = new_strokes_layer(self._viewer, image, picture)
-        except FewshotError as error:
-            self.say(str(error), True)
-            return
-        self._trainer.follow(labels, is_empty=True)
-        self.data.labels_layer.layer = labels
-        self.say(f"paint a few strokes of each class; [{NEXT_CLASS_KEYS}] takes the next class into the brush")
-
-    def _on_strokes_chosen(self, labels: Labels | None) -> None:
-        self._trainer.follow(labels)
-        self._show_state()
-        self._trainer.renew_look()
-        image = self.data.image_layer.layer
-        if labels is not None and image is not None and (other := other_image(labels, image)) is not None:
-            self.say(f"these strokes were painted on '{other}': they are learned from as if on '{image.name}'")
-
-    def _on_worker_parting(self) -> None:
-        self.train.live.setChecked(False)  # what Live has learned becomes a version
-
     def _on_task_changed(self, task: str) -> None:
         self.objects.setVisible(TASKS[task].needs_strokes)
         self.train.extras.setVisible(TASKS[task].needs_strokes)
         self.trust.setVisible(not TASKS[task].needs_strokes)
         self._trust_desk.forget()
         self.apply.name_doubts(TASKS[task].needs_strokes)
-        self.train.live.setChecked(False)
+        self._train_desk.end_live()
         if self._trainer.is_training:
             self.say("the task is changed; the fine-tuning that runs goes on and is saved under its own task")
 
@@ -253,20 +225,15 @@ class FewshotDock(QWidget):
         if card is not None and not self._trainer.is_training:
             self.train.show_card(card)
 
-    def _on_live_toggled(self, is_live: bool) -> None:
-        self._trainer.set_live(is_live)
-        self._show_state()
-
     def _on_stop_wanted(self) -> None:
-        self.say(STOPPING if self._bridge.is_busy else "stopped")
-        self.train.live.setChecked(False)
-        for running in (self._trainer, *self._desks):
-            running.stop()
+        self.say("stopping…" if self._bridge.is_busy else "stopped")
+        self._is_stopping = self._bridge.is_busy
+        for desk in self._desks:
+            desk.stop()
 
     def _on_apply_wanted(self) -> None:
-        is_learning = self._trainer.is_learning  # what Live has learned becomes a version first
+        is_learning = self._train_desk.end_live()  # what it has learned becomes a version first
         self._applies_when_saved |= is_learning
-        self.train.live.setChecked(False)
         if not is_learning:
             self._apply_desk.apply()
 
@@ -275,36 +242,19 @@ class FewshotDock(QWidget):
         self._tabs.setCurrentIndex(0)
         self.say(f"{card.name} is the current model")
 
-    def _on_trainer_started(self, work: Work, score_name: str) -> None:
-        self.train.clear(score_name)
-        self.train.show_waiting()
-        work.progressed.connect(self.train.show_training)
-        self.say(f"{work.title}…")
-        self._show_state()
-
-    def _on_trainer_ended(self, end: object) -> None:
-        self.train.show_idle()
-        if isinstance(end, Finished | Stopped) and end.model is None:
-            self.say("stopped before there was anything to keep")
-        self._show_state()
-
-    def _on_trainer_saved(self, card: ModelCard) -> None:
+    def _on_train_desk_saved(self, card: ModelCard, notes: Sequence[str]) -> None:
         score = "".join(f", {key} {value:.2f}" for key, value in card.scores.items())
         is_current = card.task == self.data.task_name
         if is_current:
             self.data.choose_model(card)
         sentence = f"saved as {card.name} ({card.seconds:.0f} s, {card.steps} steps{score}): apply it, or go on"
-        self.say(with_notes(sentence, self._trainer.notes))
+        self.say(with_notes(sentence, notes))
         applies, self._applies_when_saved = self._applies_when_saved and is_current, False
         if applies:
             self._on_apply_wanted()
 
-    def _on_trainer_not_kept(self) -> None:
+    def _on_train_desk_not_kept(self) -> None:
         self._applies_when_saved = False
-
-    def _on_trainer_image_gone(self) -> None:
-        self.train.live.setChecked(False)
-        self._show_state()
 
     def _on_work_started(self, work: Work) -> None:
         self.say(f"{work.title}…")
@@ -318,13 +268,8 @@ class FewshotDock(QWidget):
         self.say(sentence, is_failure)
         self._on_work_ended()
 
-    def _on_strokes_accepted(self, labels: Labels) -> None:
-        self._trainer.follow(labels)
-        self.data.labels_layer.layer = labels
-        self.say(f"'{labels.name}' is what is learned from now; choose your own strokes layer to go back")
-
     def _on_bridge_busy_changed(self, is_busy: bool) -> None:
-        if not is_busy and self.status.text().lower() == STOPPING:  # what ended had nothing more to say
+        if not is_busy and self._is_stopping:  # what ended had nothing more to say
             self.say("stopped")
         self._show_state()
 

@@ -29,7 +29,6 @@ from napari_fewshot.ui.docks.never_miss import NeverMissForm
 
 ROW_PX = 22
 NAME_PX = 110  # the most that names of classes take from the numbers beside them
-NOTHING = "nothing"
 DENOISED = "denoised first"
 
 
@@ -38,7 +37,7 @@ class JudgePage(QWidget):
 
     judge_wanted = Signal(str)  # the model to compare with, or empty
     classic_wanted = Signal()
-    look_wanted = Signal(str)  # a model, "differences" or "nothing"
+    look_wanted = Signal(int)  # the model of that number; the next one is their differences, the last one nothing
     keep_wanted = Signal(str)
 
     def __init__(self) -> None:
@@ -73,7 +72,7 @@ class JudgePage(QWidget):
             "same strokes and compares it with the current model.", self.classic_wanted.emit,
         )  # fmt: skip
         self.looks = QButtonGroup(self)
-        self.looks.buttonClicked.connect(lambda one: self.look_wanted.emit(one.property("look")))
+        self.looks.idClicked.connect(self.look_wanted)
         self._choices = QGridLayout()
         self._choices.setColumnStretch(1, 1)
         self._choices.setColumnStretch(2, 1)
@@ -179,12 +178,11 @@ class JudgePage(QWidget):
         if not names:
             return
         self._choices.addWidget(QLabel("Show"), 0, 0)
-        for n, look in enumerate([*names, *extra, NOTHING]):
+        for n, look in enumerate([*names, *extra, "nothing"]):
             one = named(QPushButton(look), f"look_{n}", f"Show {look}", f"Shows {look} over the image.")
             one.setCheckable(True)
             one.setChecked(n == 0)
-            one.setProperty("look", look)
-            self.looks.addButton(one)
+            self.looks.addButton(one, n)
             self._choices.addWidget(one, n // 2, 1 + n % 2)
         self._choices.addWidget(QLabel("Keep"), 2, 0)
         for n, name in enumerate(names):
