@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from napari_fewshot.compute.events import Failed, Lost
+from napari_fewshot.core.errors import StorageError
 from napari_fewshot.core.strokes import Strokes
 from napari_fewshot.ui import guiding
 from napari_fewshot.ui.classes import is_made_for
 from napari_fewshot.ui.layers import take_picture
 from napari_fewshot.ui.learning import LearnedDots
-from napari_fewshot.ui.results import METADATA, Place
+from napari_fewshot.ui.results import METADATA, Place, ResultStack
 
 ODD = 5  # the slice that looks like nothing painted
 
@@ -145,6 +146,26 @@ def test_a_propagation_that_fails_does_not_blame_the_user(dock, guide, stack, vi
     dock._bridge.close_work(guide.work, end)
     about = viewer.layers["discs em-segment"].metadata[METADATA]
     assert about["parameters"]["stops"] == [end.message]
+
+
+def test_a_propagation_that_fills_the_disk_says_so_and_what_is_done_stays(
+    dock, guide, stack, viewer, clicks, wait, monkeypatch
+):
+    write, written = ResultStack.write, []
+
+    def nearly_full(self, index, values):
+        written.append(index)
+        if len(written) > 2:
+            raise StorageError("the disk is full")
+        write(self, index, values)
+
+    monkeypatch.setattr(ResultStack, "write", nearly_full)
+    clicks("propagate")
+    wait(lambda: not guide.is_running)
+    result = viewer.layers["discs em-segment"]
+    assert sum(np.asarray(plane).any() for plane in result.data) == 2
+    assert result.metadata[METADATA]["parameters"]["stops"] == ["the disk is full"]
+    assert "the disk is full; what is done stays" in dock.status.text()
 
 
 def test_a_series_of_channels_is_followed_along_time_on_the_channel_on_display(

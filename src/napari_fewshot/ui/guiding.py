@@ -1,4 +1,4 @@
-"""Guiding the user through a stack: surveys, the next place to paint, propagation of a slice. Draws no widget."""
+"""Guiding the user through a stack: surveys, the next place to paint, when a slice is propagated. Draws no widget."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from contextlib import suppress
 from functools import partial
 
 import napari
-import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_fewshot.compute.events import End, Failed, Finished, Lost, PlaneDone, Progress, Surveyed
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
-from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, line_from, next_spot, ranked
-from napari_fewshot.core.job import Job, Propagate, Survey
+from napari_fewshot.core.guide import Seen, Spot, curve_of, leading_axis, next_spot, ranked
+from napari_fewshot.core.job import Job, Survey
 from napari_fewshot.core.picture import Picture, PlaneIndex
-from napari_fewshot.core.strokes import Painting, thinned_strokes
+from napari_fewshot.core.strokes import Painting
 from napari_fewshot.tasks import TASKS
 from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.classes import name_image
-from napari_fewshot.ui.corrected import Result, results_of, with_confidence
-from napari_fewshot.ui.landing import Landing, Target
 from napari_fewshot.ui.layers import (
     PlaneReader,
     current_index,
@@ -34,13 +31,13 @@ from napari_fewshot.ui.layers import (
 from napari_fewshot.ui.learning import LearnedDots
 from napari_fewshot.ui.left_out import note_left_out
 from napari_fewshot.ui.others import OtherStrokes
-from napari_fewshot.ui.painted import PaintedPlanes, painted_planes
-from napari_fewshot.ui.results import METADATA, Place, provenance
+from napari_fewshot.ui.painted import PaintedPlanes
+from napari_fewshot.ui.propagating import Propagation
+from napari_fewshot.ui.results import Place
 from napari_fewshot.ui.scene import Params, Scene, take_scene
 from napari_fewshot.ui.work import Work, with_notes
 
 SURVEY_S = 3.0  # of looking around, after the first answer
-KNOWN_PER_CLASS = 2000  # pixels of a corrected slice that are learned from
 
 
 class Guiding(QObject):
@@ -115,29 +112,19 @@ class Guiding(QObject):
 
     def propagate(self) -> None:
         """Carry what is known of the slice on display through the stack, both ways, until the quality drops."""
-        scene = self._begin(self._read())
+        params = self._read()
+        scene = self._begin(params)
         if scene is None:
             return
-        start, channel = current_index(scene.image, self._viewer, scene.picture), scene.picture.channel
-        if not any(line_from(scene.picture, start, step) for step in (1, -1)):
-            self.said.emit(
-                f"'{scene.place.name}' is a single slice, with no stack to carry it through: press Apply", True
-            )
+        try:
+            run = Propagation(scene, self._viewer)
+        except FewshotError as error:
+            self.said.emit(str(error), True)
             return
-        how = {"scope": "propagate", "start": start, "channel": channel}
-        about = provenance(scene.card, scene.place.name, how)
-        landing = Landing(Target(scene.picture, scene.place, (start,), False), scene.card, about)
-        results = results_of(self._viewer, scene.image, scene.picture, scene.painted)
-        corrected = next((r for r in results if r.is_corrected_at(start)), None)
-        before = corrected or next((r for r in results if r.is_propagated()), None)
-        if before is not None and before.is_propagated(scene.card):
-            landing.go_on(with_confidence(before.layer, self._viewer, scene.card, channel))
-        make = partial(self._make_propagate, self._read(), scene, start, before, landing)
-        title = f"propagating from slice {', '.join(map(str, start))}"
-        title += "" if corrected is None else f" as corrected in '{corrected.layer.name}'"
-        work = self.work = self._bridge.submit(make, title)
-        work.plane_done.connect(partial(self._on_work_plane_done, landing))
-        work.ended.connect(partial(self._on_propagate_ended, landing))
+        read = self._bridge.models.read
+        work = self.work = self._bridge.submit(lambda: run.make_job(read(params.model), params), run.title)
+        work.plane_done.connect(partial(self._on_work_plane_done, run))
+        work.ended.connect(partial(self._on_propagation_ended, run))
         self._watch(work)
 
     def accept(self) -> Labels | None:
@@ -235,22 +222,6 @@ class Guiding(QObject):
         self._painting = _painting_of(scene)
         return Survey(model, scene.picture, self._painting, here, SURVEY_S, self.learns, params.seed)
 
-    def _make_propagate(
-        self, params: Params, scene: Scene, start: PlaneIndex, before: Result | None, landing: Landing
-    ) -> Job:
-        """With all slices of an earlier result that the user corrected, which are learned from like painted ones."""
-        model, painting = self._bridge.models.read(params.model), _painting_of(scene) or Painting(())
-        known = {} if scene.painted is None else scene.painted.take_labels(scene.reader)
-        landing.corrected = {} if before is None else before.corrected()
-        planes = list(painting.planes)
-        for index, values in landing.corrected.items():
-            strokes = thinned_strokes(values, KNOWN_PER_CLASS, np.random.default_rng(params.seed))
-            planes += painted_planes(strokes, index, scene.reader)
-            known[index] = np.where(values > 0, values, known.get(index, values))
-        known_painting = Painting(tuple(planes), painting.class_names) if planes else None
-        confidence = params.confidence or "confidence" in landing.layers
-        return Propagate(model, scene.picture, start, known_painting, confidence, params.seed, known)
-
     def _go(self, spot: Spot | None, notes: Sequence[str] = ()) -> None:
         scene = self._scene
         if spot is None or scene is None or scene.image not in self._viewer.layers:
@@ -283,15 +254,9 @@ class Guiding(QObject):
     def _on_work_progressed(self, event: Progress) -> None:
         self.progressed.emit(event.done, event.total, event.seconds_left)
 
-    def _on_work_plane_done(self, landing: Landing, event: PlaneDone) -> None:
-        if landing.is_removed(self._viewer):
+    def _on_work_plane_done(self, run: Propagation, event: PlaneDone) -> None:
+        if not run.land(event):
             self.stop()
-            return
-        try:
-            landing.land(event, self._viewer, self._planes.labels if self._planes is not None else None)
-        except FewshotError as error:
-            self.stop()
-            self.said.emit(str(error), True)
 
     def _on_survey_ended(self, end: End) -> None:
         if isinstance(end, Failed | Lost):
@@ -303,23 +268,9 @@ class Guiding(QObject):
             self.said.emit(f"stopped: {len(self.seen)} places were looked at", False)
         self.ended.emit()
 
-    def _on_propagate_ended(self, landing: Landing, end: End) -> None:
-        stops = ("stopped by the user",)
-        if isinstance(end, Finished):
-            stops = end.details["stops"]
-        elif isinstance(end, Failed | Lost):
-            stops = (end.message,)
-        for layer in landing.layers.values():
-            about = layer.metadata[METADATA]
-            ended = {"stops": list(stops), "corrected": sorted(landing.corrected)}
-            about["parameters"] = {**about["parameters"], **ended}
-        if isinstance(end, Failed | Lost):
-            self.said.emit(end.message, True)
-        elif landing.is_removed(self._viewer):
-            self.said.emit("the result layer was removed: the propagation is stopped", False)
-        else:
-            n = f"{end.details['n_planes']} slices done" if isinstance(end, Finished) else "what is done stays"
-            self.said.emit("; ".join(("propagated: " + n, *stops, *self._notes)), False)
+    def _on_propagation_ended(self, run: Propagation, end: End) -> None:
+        sentence, is_failure = run.finish(end)
+        self.said.emit(sentence if is_failure else with_notes(sentence, self._notes), is_failure)
         self.ended.emit()
 
 
