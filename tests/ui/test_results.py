@@ -4,12 +4,14 @@ import copy
 import gc
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
+from napari_fewshot.batch.sidecar import Provenance
 from napari_fewshot.compute.events import PlaneDone
 from napari_fewshot.core.card import ClassLabel, ModelCard
 from napari_fewshot.core.picture import Picture
@@ -116,12 +118,19 @@ def test_a_multiscale_source_is_matched_at_full_resolution():
     )
 
 
+def test_a_layer_and_a_file_tell_the_same_of_their_model(tmp_path):
+    card = replace(CARD, classes=(ClassLabel("gamma", "#ff0000"),), n_strokes=7)
+    about = provenance(card, "my image", {})
+    assert about["model"] == Provenance.now(tmp_path / "a.tif", card, 0.0, {}, []).model
+    assert about["model"]["classes"] == ["gamma"] and about["model"]["n_strokes"] == 7
+
+
 def test_a_result_says_where_it_comes_from():
     place = Place.of_layer(Image(np.zeros((40, 50)), contrast_limits=(0, 7)))
     about = provenance(CARD, "my image", {"confidence": False})
     layer = answer_layer(np.zeros((40, 50), np.float32), "r", CARD, place, place.over((0, 0)), about)
     told = layer.metadata[METADATA]
-    assert told["model"]["id"] == "abc" and told["model"]["sha256"] == "f" * 64 and told["seed"] == 3
+    assert told["model"]["id"] == "abc" and told["model"]["sha256"] == "f" * 64 and told["model"]["seed"] == 3
     assert told["parameters"] == {"confidence": False} and told["source"] == "my image"
     assert {"napari-fewshot", "napari", "numpy"} <= told["versions"].keys()
     assert layer.contrast_limits == [0, 7]

@@ -34,10 +34,8 @@ class Provenance:
     def now(
         cls, source: Path, card: ModelCard, seconds: float, parameters: dict[str, Any], reports: list[dict[str, Any]]
     ) -> Provenance:
-        model = {k: getattr(card, k) for k in ("name", "id", "sha256", "task", "factor", "parent", "seed")}
-        model["classes"] = [c.name for c in card.classes]
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(str(source), model, parameters, round(seconds, 3), created, installed_versions(), reports)
+        return cls(str(source), card.told(), parameters, round(seconds, 3), created, installed_versions(), reports)
 
     def write_beside(self, result: Path) -> Path:
         """Write ``<result>.json``."""
@@ -48,7 +46,7 @@ class Provenance:
 
 
 def parameters_of(restoring: Restoring, first: ModelCard | None, objects: Objects | None) -> dict[str, Any]:
-    """What a card tells of how a model was applied; what is as usual is not mentioned."""
+    """What a result tells of how a model was applied; what is as usual is not mentioned."""
     told: dict[str, Any] = {} if restoring == AS_TRAINED else {"restoring": asdict(restoring)}
     if first is not None:
         told["first"] = {"name": first.name, "id": first.id}

@@ -102,6 +102,11 @@ class ModelCard:
         """The measure of which more is better and 1 is perfect, and its value; an error such as L1 is none."""
         return next(((name, value) for name, value in self.scores.items() if "L1" not in name), None)
 
+    def told(self) -> dict[str, Any]:
+        """What a result tells of the model that made it, in JSON's types."""
+        names = ("name", "id", "sha256", "parent", "task", "factor", "seed", "steps", "n_strokes")
+        return {name: getattr(self, name) for name in names} | {"classes": [c.name for c in self.classes]}
+
     def renamed(self, name: str) -> ModelCard:
         return replace(self, name=name)
 

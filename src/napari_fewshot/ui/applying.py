@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
 import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
+from napari_fewshot.batch.sidecar import parameters_of
 from napari_fewshot.compute.events import End, Failed, Lost, PlaneDone, PlaneLeftOut, Progress, Stopped
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import FewshotError, ModelError, PictureError
@@ -126,17 +126,12 @@ class Applier(QObject):
             self.ended.emit("; ".join([sentence, *told, *first_few(skipped)]), bool(skipped))
             return
         target = self._queue.popleft()
-        parameters: dict[str, Any] = {
+        parameters = {
             "confidence": self._confidence,
             "planes": len(target.indices),
             "scope": SLICE if target.is_slice else LAYER,
+            **parameters_of(self._restoring, self._first, self._objects),
         }
-        if not TASKS[self._card.task].needs_strokes:
-            parameters["restoring"] = asdict(self._restoring)
-        if self._first is not None:
-            parameters["first"] = {"name": self._first.name, "id": self._first.id}
-        if self._objects is not None:
-            parameters["objects"] = asdict(self._objects)
         about = provenance(self._card, target.place.name, parameters)
         landing = Landing(target, self._card, about, self._objects is not None)
         work = self.work = self._bridge.submit(

@@ -144,13 +144,10 @@ def default_class(k: int) -> ClassLabel:
 
 def provenance(card: ModelCard, source: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """What ``layer.metadata`` tells of a result: enough to make it again."""
-    model = {k: getattr(card, k) for k in ("name", "id", "sha256", "parent", "task", "seed", "steps", "n_strokes")}
     return {
-        "model": model,
-        "classes": [c.name for c in card.classes],
+        "model": card.told(),
         "source": source,
         "parameters": parameters,
-        "seed": card.seed,
         "versions": dict(_versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
