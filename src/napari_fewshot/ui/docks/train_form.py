@@ -44,7 +44,7 @@ class TrainForm(QWidget):
 
     def _make_buttons(self) -> None:
         self.fine_tune = button(
-            "Fine-tune", "fine_tune", "Trains the model on the strokes, or on the image, and shows the result while it sharpens.",
+            "Fine-tune", "fine_tune", "Trains the model on the strokes, or on the image, and shows the result while it trains.",
             self.fine_tune_wanted.emit, FINE_TUNE_KEYS,
         )  # fmt: skip
         self.live = named(
