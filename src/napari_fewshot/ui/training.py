@@ -39,9 +39,7 @@ class Trainer(QObject):
 
     started = Signal(object, str)  # Work, and what its score is called
     ended = Signal(object)  # End
-    saved = Signal(
-        object, object
-    )  # ModelCard of a new version, also when it could only be kept in memory, and its notes
+    saved = Signal(object, object)  # ModelCard of a new version, maybe kept in memory alone, and what was noted
     said = Signal(str, bool)  # a sentence for the status line, and whether it is a failure
     not_kept = Signal()  # what was trained last has led to no version
     image_gone = Signal()  # what was trained or shown last was removed
