@@ -4,6 +4,7 @@ import gc
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -327,3 +328,11 @@ def test_the_manifest_opens_the_dock(make_napari_viewer, worker, qtbot):
     _, dock = viewer.window.add_plugin_dock_widget("napari-fewshot", "Few-shot")
     assert type(dock).__name__ == "FewshotDock" and isinstance(docks_window.window_of(dock), QMainWindow)
     dock._bridge.close()
+
+
+def test_at_its_narrowest_the_dock_cuts_nothing_off_beside_the_scroll_bar(dock, qtbot):
+    dock.train.show_card(replace(dock._bridge.models.card("em-segment"), scores={"held-out stroke IoU": 0.89}))
+    qtbot.wait(100)
+    (scroll,) = [s for s in dock.findChildren(QScrollArea) if s.widget() and s.widget().isAncestorOf(dock.train)]
+    needed = scroll.widget().minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width()
+    assert needed <= dock.minimumWidth()
