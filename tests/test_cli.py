@@ -282,10 +282,14 @@ def test_the_headless_demo_does_the_whole_job_and_makes_room_for_the_next(monkey
 
 
 def test_the_demo_leaves_other_files_alone(tmp_path):
-    (tmp_path / "thesis.doc").write_text("mine")
-    with pytest.raises(cli.FewshotError, match="holds other files"):
-        demo.run_headless(tmp_path)
-    assert (tmp_path / "thesis.doc").exists()
+    (tmp_path / "figure.png").write_text("of an earlier demo")
+    (tmp_path / "model").mkdir()
+    for name in ("thesis.doc", "my-experiment.tif", "model/notes.txt"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(cli.FewshotError, match=rf"holds other files \({name}\)"):
+            demo.run_headless(tmp_path)
+        assert (tmp_path / "figure.png").exists()
+        (tmp_path / name).unlink()
 
 
 def test_a_folder_is_restored_as_strongly_as_asked(files):

@@ -22,6 +22,7 @@ from napari_fewshot.batch.formats.tiff import write_tiff
 from napari_fewshot.core.errors import FewshotError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.scores import mean_iou, psnr
+from napari_fewshot.core.shelf import CARD, WEIGHTS
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.tasks import TASKS
 
@@ -34,6 +35,9 @@ STROKES_PER_CLASS = 6
 SECONDS = 15.0
 RESTORED_SAMPLE = "superalloy"
 RESTORERS = {"em-denoise": "denoise", "em-superres-x2": "super_resolve", "em-background": "remove_background"}
+RESTORED = [f"{task}-{what}.tif" for task in RESTORERS.values() for what in ("input", "result")]
+RESULT = "stack-segmented.tif"
+WRITTEN = ["stack.tif", "strokes.tif", RESULT, f"{RESULT}.json", *RESTORED, "figure.png", "scores.json"]
 PANEL_PX = 256
 COLOURS = np.array([[0, 0, 0], [86, 180, 233], [230, 159, 0], [0, 158, 115], [204, 121, 167]], np.uint8)
 
@@ -104,7 +108,7 @@ def _segment(out: Path, seed: int, scores: dict[str, float]) -> Row:
     layout = Layout("ZYX", stack.shape, stack.dtype, {"Z": z, "Y": y, "X": x}, "nm")
     write_tiff(out / "stack.tif", iter(stack), layout)
     _write(out / "strokes.tif", strokes)
-    result = apply_to_file(out / "stack.tif", out / "stack-segmented.tif", _plane_work(tuned))
+    result = apply_to_file(out / "stack.tif", out / RESULT, _plane_work(tuned))
     classes = _read(result)
     others = [z for z in range(len(stack)) if z != PAINTED_PLANE]
     score = mean_iou(classes[others], truth[others])
@@ -167,18 +171,16 @@ def _clear(out: Path) -> None:
     if not out.exists():
         out.mkdir(parents=True)
         return
-    ours = ["model", "figure.png", "scores.json", *(p.name for p in out.glob("*.tif*"))]
-    foreign = sorted(p.name for p in out.iterdir() if p.name not in ours)
-    if foreign:
+    model = out / "model"
+    ours = {*(model / name for name in (CARD, WEIGHTS)), *(out / name for name in WRITTEN)}
+    there = {*out.iterdir(), *(model.iterdir() if model.is_dir() else ())}
+    there -= {model} if model.is_dir() else set()
+    if foreign := sorted(path.relative_to(out).as_posix() for path in there - ours):
         raise FewshotError(f"{out} holds other files ({', '.join(foreign[:3])}): choose another folder with --out")
-    for path in out.glob("model/*"):
+    for path in there:
         path.unlink()
-    for name in ours:
-        path = out / name
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
+    if model.is_dir():
+        model.rmdir()
 
 
 def _middle(image: np.ndarray) -> np.ndarray:
