@@ -122,7 +122,7 @@ def _split(network: Network, unit: np.ndarray, device: str) -> tuple[np.ndarray,
                 found.append(rest - smooth)
                 rest = smooth
             found.append(rest)
-    return first[0, 0].cpu().numpy(), torch.cat(found).flatten(1).double().cpu().numpy()
+    return first[0, 0].cpu().numpy(), torch.cat(found).flatten(1).cpu().double().numpy()
 
 
 def _answers(network: Network, x: Tensor, here: Box) -> list[Tensor]:

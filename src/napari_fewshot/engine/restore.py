@@ -261,7 +261,7 @@ class OnImages:
     def _errors(self, module: Network) -> np.ndarray | None:
         """What a score is made of, squared errors of held-out parts: of what users get, or at hidden pixels."""
         if self._hidden is not None:
-            errors: np.ndarray = self._misses(module(self._hidden.given), self._hidden).double().cpu().numpy()
+            errors: np.ndarray = self._misses(module(self._hidden.given), self._hidden).cpu().double().numpy()
             return errors
         if self._judge is None:
             return None

@@ -108,6 +108,7 @@ def principal_axes(x: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
     By subspace iteration from the same start every time: (n, D) and (n,).
     """
+    like, x = x, _decomposable(x)
     mean = x.mean(0)
     centred = x - mean
     start = torch.randn(x.shape[1], min(n + SPARE, x.shape[1]), generator=torch.Generator().manual_seed(0))
@@ -118,10 +119,16 @@ def principal_axes(x: Tensor, n: int) -> tuple[Tensor, Tensor]:
     variances, turned = torch.linalg.eigh(seen.T @ seen / len(x))  # smallest first
     least = (LEAST_VARIANCE * variances[-1]).clamp(min=1e-12)  # along further axes there is nothing but rounding
     axes = (q @ turned)[:, -n:] / variances[-n:].maximum(least).sqrt()
-    return axes.T, mean @ axes
+    return axes.T.to(like), (mean @ axes).to(like)
 
 
 def _solve_spd(matrix: Tensor, ridge: Tensor, right: Tensor) -> Tensor:
     """(matrix + ridge * 1)^-1 right for a symmetric positive semi-definite matrix."""
+    like, matrix, ridge, right = right, _decomposable(matrix), _decomposable(ridge), _decomposable(right)
     factor = torch.linalg.cholesky(matrix + ridge * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device))
-    return torch.cholesky_solve(right, factor)
+    return torch.cholesky_solve(right, factor).to(like)
+
+
+def _decomposable(x: Tensor) -> Tensor:
+    """The same where torch can decompose matrices: not on every Apple GPU."""
+    return x.cpu() if x.device.type == "mps" else x
