@@ -25,6 +25,6 @@ generator = nf.load("em-segment")
 tuned = nf.fine_tune(generator, stack, painted, seconds=seconds, seed=0)
 
 classes, uncertainty = nf.predict(tuned, stack, uncertainty=True)
-print(f"{tuned.card.steps} steps, {tuned.card.n_strokes} painted pixels")
+print(f"{tuned.card.steps} steps, {tuned.card.n_painted_px} painted pixels")
 print(f"mean IoU on the planes without strokes: {mean_iou(classes[1:], truth[1:]):.3f}")
 print(f"mean uncertainty: {uncertainty.mean():.3f}")

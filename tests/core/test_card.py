@@ -31,6 +31,19 @@ def test_a_card_with_fields_of_the_future_is_read_without_them():
     assert ModelCard.from_json(text) == ModelCard("a", "denoise", {})
 
 
+def test_a_card_that_calls_painted_pixels_strokes_is_read():
+    raw = json.loads(ModelCard("a", "segment", {}).to_json())
+    del raw["n_painted_px"]
+    assert ModelCard.from_json(json.dumps({**raw, "n_strokes": 80})).n_painted_px == 80
+
+
+def test_errors_and_losses_are_no_scores():
+    scores = {"diffused image L2": 0.02, "contrast": 4.1, "hidden L1": 0.05, "diffused mask IoU": 0.7}
+    assert ModelCard("a", "segment", {}, scores=scores).score == ("diffused mask IoU", 0.7)
+    del scores["diffused mask IoU"]
+    assert ModelCard("a", "segment", {}, scores=scores).score is None
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.text()

@@ -42,7 +42,7 @@ def test_the_card_tells_where_a_model_comes_from(segmenter: Generator, disc: Sam
     card = tuned.card
     assert card.parent == segmenter.card.id and card.id not in ("", segmenter.card.id)
     assert (card.steps, card.seed, card.painted, len(card.losses)) == (2, 5, (1, 2), 2)
-    assert card.n_strokes == painted(disc).n_painted and card.scores["held-out stroke IoU"] > 0.5
+    assert card.n_painted_px == painted(disc).n_painted and card.scores["held-out stroke IoU"] > 0.5
     assert not segmenter.has_head and tuned.has_head
 
 

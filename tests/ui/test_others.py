@@ -29,7 +29,7 @@ def test_what_is_painted_on_one_image_teaches_another_while_it_trains(dock, view
     wait(lambda: not dock._trainer.is_training and "saved" in dock.status.text().lower())
     card = dock._bridge.models.card(dock.data.model_name)
     assert card.painted == (1, 2, 3)
-    assert card.n_strokes == sum(np.count_nonzero(layer.data) for layer in strokes.values())
+    assert card.n_painted_px == sum(np.count_nonzero(layer.data) for layer in strokes.values())
     clicks("judge")
     wait(lambda: not dock.judge.judging.is_running)
     (verdict,) = dock.judge.judging.verdicts

@@ -23,7 +23,9 @@ def said():
 def panel(qtbot, model_file, said):
     """Two versions of the user beside the embedded models."""
     for n, score in ((1, 0.5), (2, 0.75)):
-        card = replace(model_file.card, name=f"mine-{n}", scores={"held-out": score}, n_strokes=10 * n, seconds=2.0 * n)
+        card = replace(
+            model_file.card, name=f"mine-{n}", scores={"held-out": score}, n_painted_px=10 * n, seconds=2.0 * n
+        )
         Shelf().add(ModelFile.sealed(card, model_file.weights))
     made = VersionsPanel(Models())
     made.said.connect(lambda *what: said.append(what))

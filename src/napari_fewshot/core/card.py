@@ -14,6 +14,9 @@ FORMAT = 1
 # Tol's bright scheme, told apart with any colour vision
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
+# endings of the names of measures of which more is better and 1 is perfect; all others are errors
+SCORES = ("IoU", "held-out gain", "held-out error removed")
+
 # what cards of fine-tuned models say as ``data``
 IMAGES, WITH_TARGETS = "the user's images", "the user's images with targets"
 
@@ -52,7 +55,7 @@ class ModelCard:
     smallest_px: tuple[int, ...] = ()
     never_miss: OperatingPoint | None = None
     created: str = ""
-    n_strokes: int = 0
+    n_painted_px: int = 0
     steps: int = 0
     seconds: float = 0.0
     seed: int = 0
@@ -80,7 +83,7 @@ class ModelCard:
         numbers = (
             *(() if point is None else asdict(point).values()),
             self.factor,
-            self.n_strokes,
+            self.n_painted_px,
             self.steps,
             self.seconds,
             self.seed,
@@ -99,8 +102,8 @@ class ModelCard:
 
     @property
     def score(self) -> tuple[str, float] | None:
-        """The measure of which more is better and 1 is perfect, and its value; an error such as L1 is none."""
-        return next(((name, value) for name, value in self.scores.items() if "L1" not in name), None)
+        """The first measure that is one of `SCORES`, and its value; an error such as L1, or a loss, is none."""
+        return next(((name, value) for name, value in self.scores.items() if name.endswith(SCORES)), None)
 
     def told(self) -> dict[str, Any]:
         """What a result tells of the model that made it, in JSON's types."""
@@ -134,6 +137,7 @@ class ModelCard:
             )
         known = {f.name for f in fields(cls)}
         values = {k: v for k, v in raw.items() if k in known}
+        values.setdefault("n_painted_px", raw.get("n_strokes", 0))  # as it was called at first
         try:
             values["classes"] = tuple(ClassLabel(**c) for c in values.get("classes", ()))
             values["zooms"] = tuple(int(z) for z in values.get("zooms", (1,)))

@@ -26,7 +26,7 @@ from napari_fewshot.engine.grow import fit_classic
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.objects import smallest_strokes
-from napari_fewshot.engine.painted import FeatureCache
+from napari_fewshot.engine.painted import TILE_PX, FeatureCache
 from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.pretrain import curve
 from napari_fewshot.engine.residual import BACKGROUND
@@ -82,6 +82,7 @@ def fine_tune_segment(
     for plane in painting.planes:
         picture_of(plane.image).check_size()
     cache = cache or FeatureCache()
+    cache.tile_px = TILE_PX  # an earlier call may have lacked the memory for such
     known = generator.card.never_miss
     wish = never_miss or (known.wish if known is not None else None)
     if isinstance(generator.network, ClassicNetwork):
@@ -120,12 +121,12 @@ def fine_tune_restore(
     started = time.perf_counter()
     _check_task(generator, "image")
     if not pairs:
-        raise PictureError("there is no image to adapt to: choose an image layer")
+        raise PictureError("there is no image to adapt to: choose one")
     for image, _ in pairs:
         picture_of(image).check_size()
     given, pairs = pairs, [pair for pair in pairs if _shows_something(pair[0])]
     if not pairs:
-        raise PictureError("the image is constant, there is nothing to adapt to: choose another layer")
+        raise PictureError("the image is constant, there is nothing to adapt to: choose another image")
     if len(pairs) < len(given):
         listener.note(f"{len(given) - len(pairs)} of {len(given)} planes are constant or empty and left out")
     pairs = on_scale(pairs, generator.card.factor, generator.card.task == BACKGROUND, listener)
@@ -223,7 +224,7 @@ def _with_painted(card: ModelCard, painting: Painting) -> ModelCard:
         painted=painting.classes,
         smallest_px=smallest_strokes(painting),
         never_miss=None,
-        n_strokes=painting.n_painted,
+        n_painted_px=painting.n_painted,
     )
 
 

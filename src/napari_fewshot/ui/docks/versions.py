@@ -108,7 +108,7 @@ class VersionsPanel(QWidget):
         for name, card in self._cards.items():
             measure, score = card.score or ("", None)
             shown = "" if score is None else f"{score:.3f}"
-            item = QTreeWidgetItem([self._shown(name), shown, str(card.n_strokes or "")])
+            item = QTreeWidgetItem([self._shown(name), shown, str(card.n_painted_px or "")])
             item.setToolTip(1, measure)
             item.setData(0, Qt.ItemDataRole.UserRole, name)
             item.setToolTip(0, f"{name} ({TASKS[card.task].title if card.task in TASKS else card.task})")
@@ -222,7 +222,7 @@ def _facts(card: ModelCard, cards: dict[str, ModelCard]) -> dict[str, str]:
     return {
         "task": TASKS[card.task].title if card.task in TASKS else card.task,
         **{key: f"{value:.3f}" for key, value in card.scores.items()},
-        "painted px": str(card.n_strokes),
+        "painted px": str(card.n_painted_px),
         "seconds": f"{card.seconds:.1f}",
         "steps": str(card.steps),
         "last loss": f"{card.losses[-1]:.4g}" if card.losses else "–",
