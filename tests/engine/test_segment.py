@@ -16,8 +16,9 @@ from napari_fewshot.engine.calibrate import pixels_around
 from napari_fewshot.engine.fine_tune import TOO_FEW, fine_tune_segment
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.classes import N_FEATURES, ClassesHead
-from napari_fewshot.engine.painted import STRENGTHS, FeatureCache, sample, strength_of
+from napari_fewshot.engine.painted import STRENGTHS, TILE_PX, FeatureCache, sample, strength_of
 from napari_fewshot.engine.segment import OnStrokes
+from napari_fewshot.engine.tiled import SMALLEST_TILE_PX
 from tests.engine.noting import Noting
 
 
@@ -83,6 +84,18 @@ def test_with_too_few_strokes_to_judge_the_layers_stay_and_it_is_said(segmenter:
     for ours, theirs in zip(tuned.network.backbone.parameters(), segmenter.network.backbone.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert TOO_FEW in said.notes and tuned.card.scores == {}
+
+
+def test_tiles_that_had_to_shrink_never_vanish_and_are_large_again_for_the_next_call(
+    segmenter: Generator, superalloy: tuple[np.ndarray, np.ndarray]
+) -> None:
+    cache = FeatureCache()
+    while cache.shrink():
+        pass
+    assert not cache.shrink() and cache.tile_px == SMALLEST_TILE_PX
+    painting = painting_of([superalloy[0]], [simulate_strokes(superalloy[1], 4, 0)])
+    fine_tune_segment(segmenter, painting, Budget(steps=0), cache=cache)
+    assert cache.tile_px == TILE_PX
 
 
 def test_the_preview_of_a_plane_without_a_finite_pixel_is_empty(

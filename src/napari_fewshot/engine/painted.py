@@ -90,8 +90,10 @@ class FeatureCache:
         """Forget everything and look at smaller tiles from now on; False when they are as small as can be."""
         self.kept.clear()
         self.rows.clear()
+        if self.tile_px // 2 < SMALLEST_TILE_PX:
+            return False
         self.tile_px //= 2
-        return self.tile_px >= SMALLEST_TILE_PX
+        return True
 
     def _make_room(self) -> None:
         while len(self.kept) > 1 and sum(_bytes(looks) for looks in self.kept.values()) > self.limit_bytes:
@@ -183,7 +185,7 @@ def strength_of(painting: Painting) -> float:
 def fingerprint(network: Network) -> tuple[float, ...]:
     """Differs between any two states of training; costs a fraction of a millisecond."""
     with torch.no_grad():
-        return tuple(float(p.double().sum()) for p in network.backbone.parameters())
+        return tuple(float(p.cpu().double().sum()) for p in network.backbone.parameters())
 
 
 def _place(key: str, image: np.ndarray, tile: Tile) -> tuple[object, ...]:
