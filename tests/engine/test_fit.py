@@ -73,6 +73,28 @@ def test_stop_is_looked_at_every_step() -> None:
     assert fitted.stopped and fitted.steps == 7
 
 
+def test_weights_whose_score_is_not_a_number_never_replace_the_best() -> None:
+    class Judged(Parabola):
+        scores = iter((0.5, float("nan"), 0.1))
+
+        def score(self, module: nn.Module) -> float | None:
+            return next(self.scores)
+
+    fitted = fit(Judged(), schedule(1), Silent(), RNG)
+    assert fitted.best == 0.5 and float(fitted.module.weight.detach()) == 0
+
+
+def test_a_score_after_new_strokes_that_is_not_a_number_is_none() -> None:
+    class Painted(Parabola):
+        def listen(self, listener: Listener) -> bool:
+            return self.step == 1  # at the end
+
+        def score(self, module: nn.Module) -> float | None:
+            return float("nan") if self.step else 0.5
+
+    assert fit(Painted(), schedule(1), Silent(), RNG).best is None
+
+
 def test_worse_weights_never_replace_the_best() -> None:
     class Overshooting(Parabola):
         def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:

@@ -198,9 +198,10 @@ class _Loop(Generic[M]):
         began = time.perf_counter()
         module: M = self.average.module if self.fitted.steps else self.objective.module  # type: ignore[assignment]
         with suppress(StopRequested), self._in_a_hurry(module, self.fitted.module):
-            score = self.objective.score(module)
-            score = score if score is not None and np.isfinite(score) else None
-            if self._is_best(score):
+            found = self.objective.score(module)
+            score = _finite(found)
+            is_lost = found is not None and score is None and self.fitted.best is not None
+            if not is_lost and self._is_best(score):
                 self.fitted.best = score
                 self.fitted.module.load_state_dict(module.state_dict())
             self.objective.show(self.fitted.module, self.listener)
@@ -260,7 +261,7 @@ class _Loop(Generic[M]):
 
     def _look_again(self) -> None:
         """Earlier scores do not compare any more: judge the best anew, and show it."""
-        self.fitted.best = self.objective.score(self.fitted.module)
+        self.fitted.best = _finite(self.objective.score(self.fitted.module))
         self.objective.show(self.fitted.module, self.listener)
 
     def _with_room(self, call: Callable[[], None]) -> None:
@@ -322,3 +323,8 @@ class _Loop(Generic[M]):
     def _new_optimizer(self) -> torch.optim.Optimizer:
         parameters = [p for p in self.objective.module.parameters() if p.requires_grad]
         return torch.optim.AdamW(parameters, lr=self.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+
+
+def _finite(score: float | None) -> float | None:
+    """A score that is not a number tells nothing."""
+    return score if score is not None and np.isfinite(score) else None
