@@ -45,3 +45,9 @@ def test_a_constant_plane_is_flat_and_comes_back_as_it_was():
 
 def test_values_outside_the_range_of_an_integer_are_clipped():
     assert Intensity(0, 200).from_unit(np.array([[-5.0, 5.0]]), np.uint8).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_the_largest_integers_do_not_turn_into_the_smallest(dtype):
+    found = Intensity(0, 1e20).from_unit(np.array([[0.0, 1.0]]), dtype)
+    assert found[0, 1] > np.iinfo(dtype).max - 2**12

@@ -37,7 +37,7 @@ class Intensity:
         sample = np.asarray(plane[::step, ::step], np.float64).ravel()
         sample = sample[np.isfinite(sample)]
         if sample.size == 0:
-            raise PictureError("the image has no finite pixel (all NaN or infinite): choose another slice or layer")
+            raise PictureError("the image has no finite pixel (all NaN or infinite): choose another slice or image")
         low, high = np.percentile(sample, [LOW_PERCENT, HIGH_PERCENT])
         if high <= low:
             low, high = sample.min(), sample.max()
@@ -73,8 +73,14 @@ class Intensity:
             return values.astype(np.float32)
         if dtype.kind == "b":
             return values >= 0.5
-        info = np.iinfo(dtype)
-        return np.clip(np.rint(values), info.min, info.max).astype(dtype)
+        return np.clip(np.rint(values), *limits_of(dtype)).astype(dtype)
+
+
+def limits_of(dtype: DTypeLike) -> tuple[float, float]:
+    """The smallest and the largest float64 that an integer dtype holds; float64 rounds the largest of 8 bytes up."""
+    info = np.iinfo(dtype)
+    high = float(info.max)
+    return float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0))
 
 
 def key_of(pixels: np.ndarray, intensity: Intensity) -> str:

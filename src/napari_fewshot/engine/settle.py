@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from napari_fewshot.core.intensity import Intensity
+from napari_fewshot.core.intensity import Intensity, limits_of
 from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.tasks.degrade import bin_down
@@ -40,9 +40,9 @@ def keep_mean(values: np.ndarray, plane: np.ndarray) -> None:
     if values.dtype.kind == "f":
         values += np.float32(off)
     elif values.dtype.kind in "ui" and (levels := round(off)):
-        limits = np.iinfo(values.dtype)
+        limits = limits_of(values.dtype)
         for rows in _rows(values):
-            values[rows] = np.clip(values[rows].astype(np.float64) + levels, limits.min, limits.max)
+            values[rows] = np.clip(values[rows].astype(np.float64) + levels, *limits)
 
 
 def mean_of(plane: np.ndarray) -> float:
