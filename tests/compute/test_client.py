@@ -13,6 +13,7 @@ import psutil
 import pytest
 from distributed import Scheduler
 
+from napari_fewshot.compute import client
 from napari_fewshot.compute.client import Compute
 from napari_fewshot.compute.cluster import Remote
 from napari_fewshot.compute.events import Event, Failed, Finished, Lost, Note, Preview, Progress, Stopped
@@ -177,9 +178,10 @@ def test_when_the_whole_process_tree_is_killed_another_is_started(compute: Compu
 def test_an_abandoned_job_stops_by_itself(compute: Compute, ear: Ear) -> None:
     """As when its viewer crashed: nobody waits for the task any more, so the worker must not work on for ever."""
     job_id = run_until_told(compute, ear, Act(until_stopped))
-    task = compute._errands[job_id].task
-    assert task is not None and compute._loop is not None
-    compute._loop.call_soon_threadsafe(task.cancel)
+    assert compute._session is not None
+    task = compute._session.errands[job_id].task
+    assert task is not None
+    compute._session.loop.call_soon_threadsafe(task.cancel)
     assert isinstance(ear.end(job_id), Stopped)
     assert isinstance(ear.end(compute.submit(Act(at_once))), Finished)
 
@@ -208,11 +210,11 @@ def test_previews_do_not_pile_up_in_the_scheduler(compute: Compute, ear: Ear) ->
         return Finished(line._order.job_id, details={"kept": len(kept)})
 
     assert ear.end(compute.submit(Act(show))).details["kept"] <= 10
-    assert compute._cluster is not None
-    client = compute._cluster.result().client
-    assert len(client.get_events(compute._topic)) == 1
-    (scheduler,) = (s for s in Scheduler._instances if s.address == client.scheduler.address)
-    assert len(scheduler.client_comms[client.id].recent_message_log) == 1
+    assert compute._session is not None and compute._session.cluster is not None
+    there = compute._session.cluster.result().client
+    assert len(there.get_events(compute._topic)) == 1
+    (scheduler,) = (s for s in Scheduler._instances if s.address == there.scheduler.address)
+    assert len(scheduler.client_comms[there.id].recent_message_log) == 1
 
 
 def test_the_users_dask_configuration_stays_as_it_was(compute: Compute) -> None:
@@ -236,8 +238,8 @@ def test_nothing_secret_is_in_arguments_or_environment(compute: Compute) -> None
 def test_another_users_credentials_are_refused(compute: Compute) -> None:
     from distributed import Client, Security
 
-    assert compute._cluster is not None
-    address = compute._cluster.result().client.scheduler.address
+    assert compute._session is not None and compute._session.cluster is not None
+    address = compute._session.cluster.result().client.scheduler.address
     for security in (Security.temporary(), Security(require_encryption=False)):
         with pytest.raises((OSError, RuntimeError)):
             Client(address.replace("tls", "tcp") if not security.tls_ca_file else address, security=security, timeout=1)
@@ -291,7 +293,7 @@ def test_close_ends_every_job_and_leaves_no_process(moment: str) -> None:
     assert [type(e) for job_id in ids for e in ear.of(job_id) if not isinstance(e, Progress)] == [Stopped, Stopped]
     assert not psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=1)[1]
     assert compute.state == "closed"
-    assert compute._thread is None
+    assert compute._session is None
     with pytest.raises(ComputeError, match=r"call start\(\)"):
         compute.submit(Act(at_once))
     ear.check()
@@ -309,6 +311,30 @@ def test_close_may_be_called_by_a_listener() -> None:
     compute = Compute(Ear(), remote=NOBODY, on_state=on_state)
     compute.start()
     assert closed.wait(PATIENCE_S)
+
+
+def test_a_compute_started_again_while_it_still_closes_stays_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CLOSE_TIMEOUT_S", 0.01)
+    let_go, ear = threading.Event(), Ear()
+
+    def on_event(event: Event) -> None:
+        ear(event)
+        let_go.wait(PATIENCE_S)
+
+    compute = Compute(on_event, remote=NOBODY)
+    compute.start()
+    ear.end(compute.submit(Act(at_once)))
+    assert compute._session is not None
+    closing = compute._session.thread  # held by its listener
+    compute.close()
+    compute.start()
+    again = compute.submit(Act(at_once))
+    let_go.set()
+    closing.join(PATIENCE_S)
+    assert compute.state != "closed"
+    assert isinstance(ear.end(again), Failed)
+    compute.close()
+    ear.check()
 
 
 def test_a_job_handed_in_after_a_restart_runs_on_the_new_worker(compute: Compute, ear: Ear) -> None:

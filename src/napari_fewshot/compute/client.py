@@ -11,7 +11,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future as ThreadFuture
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,33 @@ CLOSE_TIMEOUT_S = 3.0
 NOT_STARTED = "the worker is not started or has been closed: call start() first"
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Session:
+    """What lives from a start to the close after it: a thread with a loop, and what only that thread touches."""
+
+    loop: asyncio.AbstractEventLoop
+    errands: dict[str, Errand] = field(default_factory=dict)
+    holding: asyncio.Task[None] | None = None  # the cluster open
+    cluster: asyncio.Future[Cluster] | None = None
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._run, name="compute", daemon=True)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def cancel_all(self) -> list[asyncio.Task[Any]]:
+        tasks = [task for task in (*(errand.task for errand in self.errands.values()), self.holding) if task]
+        for task in tasks:
+            task.cancel()
+        return tasks
 
 
 class Compute:
@@ -70,12 +97,7 @@ class Compute:
         self._topic = f"napari-fewshot-{uuid.uuid4().hex}"
         self._state, self._state_changed = "closed", threading.Condition()
         self._devices: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        # what follows is touched by the loop only
-        self._errands: dict[str, Errand] = {}
-        self._session: asyncio.Task[None] | None = None
-        self._cluster: asyncio.Future[Cluster] | None = None
+        self._session: _Session | None = None
 
     def __enter__(self) -> Compute:
         self.start()
@@ -96,13 +118,11 @@ class Compute:
     def start(self) -> None:
         """Start the cluster and warm up its worker in the background; does nothing when that has been done."""
         with self._state_changed:
-            if self._loop is not None:
+            if self._session is not None:
                 return
-            # dask needs a selector loop, on Windows too
-            self._loop = asyncio.SelectorEventLoop()
-            self._thread = threading.Thread(target=self._run_loop, args=(self._loop,), name="compute", daemon=True)
+            session = self._session = _Session(asyncio.SelectorEventLoop())  # dask needs such a one, on Windows too
         self._set_state("starting")
-        self._thread.start()
+        session.thread.start()
         self._call(self._open)
         _close_at_exit(self)
 
@@ -152,12 +172,12 @@ class Compute:
 
     def kill_worker(self) -> None:
         """Kill the worker, the last resort: the running job is `Lost`, the next one gets a new worker."""
-        self._call(self._spawn, self._kill)
+        self._call(lambda session: self._spawn(session, partial(self._kill, session)))
 
     def restart(self, device: str | None = None) -> None:
         """Stop all jobs and open the cluster anew, on another device or after it failed; returns at once."""
         with self._state_changed:
-            if self._loop is None:
+            if self._session is None:
                 raise ComputeError(NOT_STARTED)
             self._device = device or self._device
         self._set_state("starting")
@@ -166,77 +186,75 @@ class Compute:
     def close(self) -> None:
         """Stop all jobs and leave no process behind; a closed object can be started again."""
         with self._state_changed:
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None:
+            session, self._session = self._session, None
+        if session is None:
             return
-        end: ThreadFuture[None] = asyncio.run_coroutine_threadsafe(self._shut(), loop)
+        loop = session.loop
+        end: ThreadFuture[None] = asyncio.run_coroutine_threadsafe(self._shut(session), loop)
         end.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
-        if thread is not threading.current_thread():  # else called by on_event: the thread ends by itself
-            thread.join(CLOSE_TIMEOUT_S)
+        if session.thread is not threading.current_thread():  # else called by on_event: the thread ends by itself
+            session.thread.join(CLOSE_TIMEOUT_S)
 
     # on any thread
 
     def _call(self, call: Callable[..., Any], *args: Any) -> None:
         with self._state_changed:
-            if self._loop is None:
+            if self._session is None:
                 raise ComputeError(NOT_STARTED)
-            self._loop.call_soon_threadsafe(call, *args)
+            self._session.loop.call_soon_threadsafe(call, self._session, *args)
 
-    def _set_state(self, state: str) -> None:
+    def _set_state(self, state: str, session: _Session | None = None) -> None:
+        """Tell a new state; that of a ``session`` after which another was started is none any more."""
         with self._state_changed:
+            if session is not None and self._session not in (session, None):
+                return
             self._state = state
             self._state_changed.notify_all()
         if self._on_state is not None:
             self._on_state(state)
 
-    # on the thread of the loop
+    # on the thread of the session
 
-    @staticmethod
-    def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_forever()
-        finally:
-            loop.close()
+    def _open(self, session: _Session, after: Collection[asyncio.Task[Any]] = ()) -> None:
+        session.cluster = session.loop.create_future()
+        session.holding = self._spawn(session, partial(self._hold_cluster, session, session.cluster, after))
 
-    def _open(self, after: Collection[asyncio.Task[Any]] = ()) -> None:
-        self._cluster = asyncio.get_running_loop().create_future()
-        self._session = self._spawn(partial(self._hold_cluster, self._cluster, after))
-
-    async def _hold_cluster(self, promise: asyncio.Future[Cluster], after: Collection[asyncio.Task[Any]]) -> None:
+    async def _hold_cluster(
+        self, session: _Session, promise: asyncio.Future[Cluster], after: Collection[asyncio.Task[Any]]
+    ) -> None:
         """Keep a cluster open until this task is cancelled or the cluster is lost."""
         await asyncio.gather(*after, return_exceptions=True)
         try:
             async with open_cluster(self._topic, self._device, self._remote, self._memory_limit) as cluster:
-                cluster.client.subscribe_topic(self._topic, self._hear)
+                cluster.client.subscribe_topic(self._topic, partial(self._hear, session))
                 self._devices = cluster.devices
                 promise.set_result(cluster)
-                self._set_state("ready")
+                self._set_state("ready", session)
                 await cluster.lost
         except Exception as error:
             if not isinstance(error, ComputeError):
                 logger.exception("the cluster failed")
-            if promise is not self._cluster:  # replaced while it closed
+            if promise is not session.cluster:  # replaced while it closed
                 return
             if promise.done():
-                promise = self._cluster = asyncio.get_running_loop().create_future()
+                promise = session.cluster = session.loop.create_future()
             reason = ComputeError(Failed.from_error("", error).message)
             promise.set_exception(reason)
             promise.exception()  # looked at: that no job waits for it is no error
-            self._set_state(f"failed: {reason}")
+            self._set_state(f"failed: {reason}", session)
 
-    def _begin(self, order: Order, job: Job) -> None:
-        errand = self._errands[order.job_id] = errand_for(job, order, self._tell)
-        errand.task = self._spawn(partial(self._see_through, errand))
-        errand.task.add_done_callback(partial(self._end, errand))
+    def _begin(self, session: _Session, order: Order, job: Job) -> None:
+        errand = session.errands[order.job_id] = errand_for(job, order, self._tell)
+        errand.task = self._spawn(session, partial(self._see_through, session, errand))
+        errand.task.add_done_callback(partial(self._end, session, errand))
 
-    async def _see_through(self, errand: Errand) -> Event:
-        assert self._cluster is not None
-        cluster = await asyncio.shield(self._cluster)
+    async def _see_through(self, session: _Session, errand: Errand) -> Event:
+        assert session.cluster is not None
+        cluster = await asyncio.shield(session.cluster)
         async with cluster.slots:
             return await errand.see_through(cluster)
 
-    def _end(self, errand: Errand, task: asyncio.Task[Event]) -> None:
+    def _end(self, session: _Session, errand: Errand, task: asyncio.Task[Event]) -> None:
         """Tell how a job ended: the only place, called once for each, cancelled before its first step or not."""
         if task.cancelled():
             end = errand.end_if_cancelled
@@ -246,16 +264,17 @@ class Compute:
             end = task.result()
         if errand.so_far and isinstance(end, Stopped | Failed | Lost):
             end = replace(end, details=errand.so_far)
-        del self._errands[errand.order.job_id]
+        del session.errands[errand.order.job_id]
         self._tell(end)
 
-    def _hear(self, stamped: tuple[float, bytes]) -> None:
+    def _hear(self, session: _Session, stamped: tuple[float, bytes]) -> None:
         event: Event = pickle.loads(stamped[1])  # from the scheduler, which has our trust and credentials
-        self._with_errand(event.job_id, lambda errand: errand.hear(event))
+        self._with_errand(session, event.job_id, lambda errand: errand.hear(event))
 
-    def _with_errand(self, job_id: str, call: Callable[[Errand], None]) -> None:
-        if job_id in self._errands:  # else it has ended
-            call(self._errands[job_id])
+    @staticmethod
+    def _with_errand(session: _Session, job_id: str, call: Callable[[Errand], None]) -> None:
+        if job_id in session.errands:  # else it has ended
+            call(session.errands[job_id])
 
     def _tell(self, event: Event) -> None:
         try:
@@ -263,27 +282,23 @@ class Compute:
         except Exception:
             logger.exception("on_event failed on %s", type(event).__name__)
 
-    async def _kill(self) -> None:
-        if self._cluster is not None and self._cluster.done() and not self._cluster.exception():
-            running = set().union(*(errand.workers for errand in self._errands.values()))
-            await self._cluster.result().kill_workers(running)
+    @staticmethod
+    async def _kill(session: _Session) -> None:
+        cluster = session.cluster
+        if cluster is not None and cluster.done() and not cluster.exception():
+            running = set().union(*(errand.workers for errand in session.errands.values()))
+            await cluster.result().kill_workers(running)
 
-    def _reopen(self) -> None:
-        self._open(after=self._cancel_all())
+    def _reopen(self, session: _Session) -> None:
+        self._open(session, after=session.cancel_all())
 
-    async def _shut(self) -> None:
-        await asyncio.gather(*self._cancel_all(), return_exceptions=True)
-        self._set_state("closed")
-
-    def _cancel_all(self) -> list[asyncio.Task[Any]]:
-        tasks = [task for task in (*(errand.task for errand in self._errands.values()), self._session) if task]
-        for task in tasks:
-            task.cancel()
-        return tasks
+    async def _shut(self, session: _Session) -> None:
+        await asyncio.gather(*session.cancel_all(), return_exceptions=True)
+        self._set_state("closed", session)
 
     @staticmethod
-    def _spawn(work: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-        return asyncio.get_running_loop().create_task(work())
+    def _spawn(session: _Session, work: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+        return session.loop.create_task(work())
 
 
 def _close_at_exit(compute: Compute) -> None:
