@@ -49,6 +49,14 @@ def test_a_target_on_another_scale_is_brought_to_that_of_its_image(gain: float, 
         assert abs(np.mean(match.of(clean * gain + offset) - clean)) < 2
 
 
+def test_an_image_with_nothing_in_its_middle_is_not_taken_for_one_of_opposite_contrast() -> None:
+    target = texture(0, (700, 700))
+    image = target.copy()
+    image[90:610, 90:610] = 7.0
+    with pytest.raises(PictureError, match=r"constant in its middle of 512 px.*crop both"):
+        match_to(image, target, 1, False)
+
+
 def test_an_offset_of_nothing_is_none(pair: Pair) -> None:
     match = match_to(pair[1], pair[1] / 255, 1, False)
     assert match.offset == 0 and match.spoken(has_level=True) == "x 255"

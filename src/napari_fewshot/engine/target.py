@@ -24,6 +24,7 @@ SAME_PLACE = 0.5  # of the largest correlation at any shift, which that without 
 CLEAR_PEAK = 8.0  # standard deviations of the correlation at all shifts
 TOLERANCE = 0.05  # of gain and level: what differs less is on the scale of its image
 NOTHING = 1e-3  # of the grey scale of an image: no offset worth a word
+ROUNDING = 1e-6  # on the unit scale, of all pixels together
 BY_CHANCE = 5.0  # times what noise correlates at `LAGS_PX`, below which that tells no gain
 
 
@@ -117,6 +118,11 @@ def match_to(image: np.ndarray, target: np.ndarray, factor: int, has_background:
     means = [float(plane[known].mean()) for plane in planes]
     whole = [np.where(known, plane - mean, 0) for plane, mean in zip(planes, means, strict=True)]
     fine = [_finer(plane, known) for plane in whole]
+    if min(float(np.linalg.norm(plane)) for plane in fine) < ROUNDING:
+        raise PictureError(
+            f"the image or the target is constant in its middle of {LOOK_PX} px, nothing tells whether they show the same: "
+            "crop both to where there is something"
+        )
     certain = _check_same(_covariance(fine[1], fine[0]), float(np.linalg.norm(fine[0]) * np.linalg.norm(fine[1])))
     slope = _slope(*(fine if has_background else whole))
     gain = slope * scales[0].span / scales[1].span
@@ -135,7 +141,7 @@ def _check_same(covariance: np.ndarray, norm: float) -> float:
     here, largest = float(covariance[0, 0]), float(np.abs(covariance).max())
     if here >= SAME_PLACE * largest > 0:
         return min(here / norm, 1.0)
-    if here <= -SAME_PLACE * largest:
+    if here <= -SAME_PLACE * largest < 0:
         raise PictureError("the target has the opposite contrast of the image: invert one of them")
     at = np.unravel_index(int(covariance.argmax()), covariance.shape)
     if covariance[at] > CLEAR_PEAK * float(covariance.std()):
