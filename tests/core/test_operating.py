@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.judge import HeldOut
 from napari_fewshot.core.operating import NeverMiss, operating_point
 
@@ -41,6 +42,9 @@ def test_a_class_that_is_found_anyway_is_left_as_it_is():
     assert point.offsets((1, 2, 5)).tolist() == [0, 0, 0] and point.wish == NeverMiss(2, 0.9)
 
 
-def test_a_class_nobody_painted_has_no_operating_point():
-    with pytest.raises(ValueError, match="no operating point"):
-        operating_point(scores(10, 10, 1.0), NeverMiss(3, 0.9))
+@pytest.mark.parametrize("wish", [NeverMiss(3, 0.9), NeverMiss(2, 0.0), NeverMiss(2, 1.1)])
+def test_a_class_nobody_painted_or_no_share_has_no_operating_point(wish):
+    with pytest.raises(
+        StrokesError, match=r"no operating point.*choose one of the classes \(1, 2\), and a share above 0"
+    ):
+        operating_point(scores(10, 10, 1.0), wish)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.judge import HeldOut
 
 
 @dataclass(frozen=True)
 class NeverMiss:
-    """A wish: at least this share of a class is to be found, 0 to 1."""
+    """A wish: at least this share of a class is to be found, above 0, at most 1."""
 
     class_number: int
     recall: float
@@ -63,11 +64,14 @@ def operating_point(held_out: HeldOut, wish: NeverMiss) -> OperatingPoint:
 
     Raises
     ------
-    ValueError
-        The class is not among those held out, or the recall is not between 0 and 1.
+    StrokesError
+        The class is not among those held out, or the recall is not above 0 and at most 1.
     """
-    if wish.class_number not in held_out.classes or not 0 <= wish.recall <= 1:
-        raise ValueError(f"no operating point for {wish} among classes {held_out.classes}")
+    if wish.class_number not in held_out.classes or not 0 < wish.recall <= 1:
+        raise StrokesError(
+            f"no operating point for {wish.recall:g} of class {wish.class_number}: "
+            f"choose one of the classes {held_out.classes}, and a share above 0, at most 1"
+        )
     k = held_out.classes.index(wish.class_number)
     margins = held_out.scores[:, k] - np.delete(held_out.scores, k, axis=1).max(1)
     is_class = held_out.truth == wish.class_number
