@@ -69,6 +69,12 @@ def test_a_bare_array_has_two_to_five_axes():
             picture_of(np.zeros(shape))
 
 
+@pytest.mark.parametrize("shape", [(100, 90, 3), (100, 90, 4), (5, 100, 90, 3)])
+def test_colours_are_told_to_be_colours(shape):
+    with pytest.raises(PictureError, match="looks like RGB: give one channel"):
+        picture_of(np.zeros(shape))
+
+
 def test_a_small_picture_is_refused_with_axis_and_size():
     with pytest.raises(PictureError, match="at least 32 px in Y, got 20"):
         picture_of(np.zeros((20, 40))).check_size()

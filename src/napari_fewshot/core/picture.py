@@ -55,7 +55,7 @@ class Picture:
         if len(self.leading) + 2 > MAXIMUM_AXES:
             raise PictureError(
                 f"'{self.name}' has {len(self.axes)} axes, at most T, C, Z, Y and X can be worked on: "
-                "select a part of it first (for example layer.data[0])"
+                "select a part of it first (for example image[0])"
             )
         if np.dtype(self.data.dtype).kind not in "buif":
             raise PictureError(f"'{self.name}' holds {self.data.dtype} values: convert it to integers or floats first")
@@ -123,11 +123,11 @@ class Picture:
     def check_size(self, minimum_px: int = MINIMUM_PX) -> None:
         """Raise PictureError when a plane is smaller than ``minimum_px`` along Y or X, or there is none."""
         if not self.n_planes:
-            raise PictureError(f"'{self.name}' has no plane, one of its axes is empty: choose another layer")
+            raise PictureError(f"'{self.name}' has no plane, one of its axes is empty: choose another image")
         for axis, n in zip("YX", self.plane_shape, strict=True):
             if n < minimum_px:
                 raise PictureError(
-                    f"'{self.name}' needs at least {minimum_px} px in {axis}, got {n}: crop less or choose another layer"
+                    f"'{self.name}' needs at least {minimum_px} px in {axis}, got {n}: crop less or choose another image"
                 )
 
     def _is_fixed(self, axis: str) -> bool:
@@ -140,6 +140,10 @@ def picture_of(array: Any, name: str = "image") -> Picture:
     n = len(array.shape)
     if n < 2:
         raise PictureError(f"'{name}' has {n} axes: an image needs at least Y and X")
+    if n > 2 and array.shape[-1] in (3, 4):
+        raise PictureError(
+            f"'{name}' of shape {tuple(array.shape)} looks like RGB: give one channel, as in image[..., 0], or the mean of them"
+        )
     axes = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}.get(n)
     if axes is None:
         raise PictureError(

@@ -126,7 +126,7 @@ class Painting:
             )
         if all(p.intensity.is_flat for p in self.planes if len(p.strokes)):
             raise StrokesError(
-                "the painted image is constant, there is nothing to tell classes apart: choose another layer"
+                "the painted image is constant, there is nothing to tell classes apart: choose another image"
             )
 
 
