@@ -10,7 +10,8 @@ from napari_fewshot.core.card import WITH_TARGETS
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.restoring import Restoring
-from napari_fewshot.core.shelf import Shelf
+from napari_fewshot.core.shelf import Shelf, read_model
+from napari_fewshot.engine import background
 from napari_fewshot.engine.background import Contrast, denoiser
 from napari_fewshot.engine.fine_tune import fine_tune_restore
 from napari_fewshot.engine.generator import Generator
@@ -56,9 +57,14 @@ def test_what_is_left_is_closer_to_the_truth_than_the_network_alone(
     np.testing.assert_allclose(whole, noisy, atol=1e-2)
 
 
-def test_a_larger_remover_has_the_larger_denoiser(remover: Generator) -> None:
-    large = Generator.from_file(Shelf().read("em-background-base"))
-    assert [denoiser(g).card.name for g in (remover, large)] == ["em-denoise", "em-denoise-base"]
+def test_a_larger_remover_has_the_larger_denoiser_and_loads_no_other(
+    remover: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, read = Generator.from_file(Shelf().read("em-background-base")), []
+    background._embedded.cache_clear()
+    monkeypatch.setattr(background, "read_model", lambda folder: read.append(folder.name) or read_model(folder))
+    assert denoiser(large).card.name == "em-denoise-base" and read == ["em-denoise-base"]
+    assert denoiser(remover).card.name == "em-denoise"
 
 
 def test_what_goes_with_the_contrast_of_a_lattice_is_specimen(remover: Generator) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 
+from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.intensity import SAMPLE_PX, Intensity
-from napari_fewshot.core.shelf import embedded_folder, read_model
+from napari_fewshot.core.shelf import CARD, embedded_folder, read_model
 from napari_fewshot.core.tiles import Box, Tile, whole_of
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.heads.image import enlarge
@@ -121,8 +123,13 @@ def _smooth(image: np.ndarray, sigma_px: float) -> np.ndarray:
 
 def denoiser(remover: Generator) -> Generator:
     """The embedded generator that is best at noise, as large as a remover of backgrounds; the smallest where none is."""
-    embedded = (_embedded(name, remover.device) for name in DENOISERS)
-    return next((g for g in embedded if g.card.net == remover.card.net), _embedded(DENOISERS[0], remover.device))
+    as_large = (name for name in DENOISERS if _net_of(name) == remover.card.net)
+    return _embedded(next(as_large, DENOISERS[0]), remover.device)
+
+
+@cache
+def _net_of(name: str) -> dict[str, Any]:
+    return ModelCard.from_json((embedded_folder() / name / CARD).read_text("utf-8")).net
 
 
 @lru_cache(maxsize=2 * len(DENOISERS))
