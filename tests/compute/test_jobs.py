@@ -17,6 +17,7 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.job import Apply, Budget, FineTune, Judge, LookAhead, View
 from napari_fewshot.core.objects import Objects, along_z
 from napari_fewshot.core.picture import Picture, picture_of
+from napari_fewshot.core.restoring import Restoring
 from napari_fewshot.core.shelf import ModelFile, Shelf
 from napari_fewshot.core.strokes import Painting, painting_of
 from tests.compute.acts import PATIENCE_S, Act, Ear, at_once, run_until_told
@@ -179,12 +180,15 @@ def test_an_apply_stops_although_a_read_hangs_and_keeps_its_planes(
     assert isinstance(ear.end(compute.submit(Act(at_once))), Finished)
 
 
-def test_a_plane_that_cannot_be_read_is_named(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
-    job_id = compute.submit(Apply(denoise, Picture(Stack(4, fails_at=2), "ZYX", "liver"), planes(4)))
-    end = ear.end(job_id)
-    assert isinstance(end, Failed) and "plane (2,) of 'liver' cannot be read (OSError: the disk is gone)" in end.message
-    done = {e.index for e in ear.of(job_id) if isinstance(e, PlaneDone)}
-    assert done == {(0,), (1,)}  # two are on their way at once, in any order
+def test_a_plane_that_cannot_be_read_is_left_out_and_named(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
+    message = "left out: plane (2,) of 'liver' cannot be read (OSError: the disk is gone): check the file"
+    picture = Picture(Stack(4, fails_at=2), "ZYX", "liver")
+    job_id = compute.submit(Apply(denoise, picture, planes(4)))
+    assert ear.end(job_id).details == {"n_planes": 3}
+    assert [e.message for e in ear.of(job_id) if isinstance(e, PlaneLeftOut)] == [message]
+    assert {e.index for e in ear.of(job_id) if isinstance(e, PlaneDone)} == {(0,), (1,), (3,)}
+    end = ear.end(compute.submit(Apply(denoise, picture, ((2,),))))
+    assert isinstance(end, Failed) and end.message == message
 
 
 def test_a_plane_without_a_finite_pixel_is_left_out_and_named(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
@@ -200,8 +204,8 @@ def test_a_plane_without_a_finite_pixel_is_left_out_and_named(compute: Compute, 
 
 def test_a_model_is_sent_once_and_again_to_a_new_worker(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
     job = Apply(denoise, picture_of(IMAGE), ((),))
-    assert compute._cluster is not None
-    kept = compute._cluster.result()._models
+    assert compute._session is not None and compute._session.cluster is not None
+    kept = compute._session.cluster.result()._models
     ear.end(compute.submit(job))
     first = kept[denoise.card.id + denoise.card.sha256]
     ear.end(compute.submit(job))
@@ -278,6 +282,24 @@ def test_objects_keep_their_ids_along_z_and_are_measured(compute: Compute, ear: 
     assert all(p.values[48, 48] == 1 and p.values[2, 2] == 0 for p in planes)
     table = end.details["measures"].table()
     assert table["slices"].tolist()[0] == 3 and table["area"][0] == pytest.approx(3 * DISC.sum(), rel=0.1)
+
+
+def test_a_plane_that_cannot_be_read_does_not_hold_up_the_objects_of_others(
+    compute: Compute, ear: Ear, segment: ModelFile
+) -> None:
+    tuned = ear.end(compute.submit(FineTune(segment, painted(), budget=Budget(steps=0)))).model
+    stack = Picture(Stack(3, fails_at=2), "ZYX")
+    job_id = compute.submit(Apply(tuned, stack, along_z(stack, (1,)), objects=Objects(1, smallest_px=200)))
+    assert ear.end(job_id).details["n_planes"] == 2
+    assert [e.index for e in ear.of(job_id) if isinstance(e, PlaneDone)] == [(1,), (0,)]
+
+
+def test_alternatives_are_those_of_the_seed(compute: Compute, ear: Ear, denoise: ModelFile) -> None:
+    found = []
+    for seed in (0, 0, 1):
+        asked = Apply(denoise, picture_of(IMAGE), ((),), restoring=Restoring(n_alternatives=1), seed=seed)
+        found.append(ear.wait(compute.submit(asked), PlaneDone).maps["alternatives"])
+    assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
 
 
 def test_a_look_ahead_leaves_the_features_for_the_fit_to_come(compute: Compute, ear: Ear, segment: ModelFile) -> None:

@@ -209,13 +209,7 @@ class ApplyErrand(Errand):
             for index in self._job.indices:
                 if len(flying) > cluster.n_workers and not isinstance(end := await flying.popleft(), PLANE):
                     return end
-                try:
-                    plane = await in_thread(
-                        reading, self._job.picture, index, partial(self._job.picture.take_plane, index)
-                    )
-                except FewshotError:
-                    await asyncio.gather(*flying)  # what was read before can still be done
-                    raise
+                plane = await self._read(index)
                 flying.append(asyncio.ensure_future(self._apply(cluster, index, plane, models)))
             while flying:
                 if not isinstance(end := await flying.popleft(), PLANE):
@@ -234,18 +228,20 @@ class ApplyErrand(Errand):
         if not isinstance(event, Progress) or len(self._job.indices) == 1:
             super().hear(event)
 
-    async def _apply(self, cluster: Cluster, index: PlaneIndex, plane: np.ndarray, models: list[Any]) -> Event:
-        from napari_fewshot.compute import jobs
+    async def _read(self, index: PlaneIndex) -> np.ndarray | PlaneLeftOut:
+        picture = self._job.picture
+        try:
+            return await in_thread(reading, picture, index, partial(picture.take_plane, index))
+        except FewshotError as error:
+            return PlaneLeftOut(self.order.job_id, index, f"left out: {error}")
 
-        there = await cluster.send(plane)
-        wish = Wish(
-            index, self._job.confidence, self._job.intensity, objects=self._job.objects, restoring=self._job.restoring
-        )
-        event = await self.ask(cluster, jobs.run_apply, wish, there, *models)
+    async def _apply(
+        self, cluster: Cluster, index: PlaneIndex, plane: np.ndarray | PlaneLeftOut, models: list[Any]
+    ) -> Event:
+        event = plane if isinstance(plane, PlaneLeftOut) else await self._answer(cluster, index, plane, models)
         if self._joined is not None:
-            event = await self._joined.take(index, event, plane)
+            event = await self._joined.take(index, event, plane if isinstance(plane, np.ndarray) else None)
         if isinstance(event, PlaneLeftOut):
-            event = replace(event, message=f"{self._job.picture.name_of(index)} is left out: {event.message}")
             self._left_out.append(event)
             self.tell(event)
         elif isinstance(event, PlaneDone):
@@ -255,6 +251,17 @@ class ApplyErrand(Errand):
             self._n_done += 1
             self.tell(self._progress())
         return event
+
+    async def _answer(self, cluster: Cluster, index: PlaneIndex, plane: np.ndarray, models: list[Any]) -> Event:
+        from napari_fewshot.compute import jobs
+
+        there = await cluster.send(plane)
+        job = self._job
+        wish = Wish(index, job.confidence, job.intensity, job.objects, job.restoring, job.seed)
+        event = await self.ask(cluster, jobs.run_apply, wish, there, *models)
+        if not isinstance(event, PlaneLeftOut):
+            return event
+        return replace(event, message=f"{self._job.picture.name_of(index)} is left out: {event.message}")
 
     def _progress(self) -> Progress:
         n, seconds = len(self._job.indices), time.monotonic() - self._began
@@ -270,7 +277,7 @@ def reading(picture: Picture, index: PlaneIndex, read: Callable[[], T]) -> T:
         raise
     except Exception as error:
         raise PictureError(
-            f"{picture.name_of(index)} cannot be read ({type(error).__name__}: {error}): check the file, or leave that plane out"
+            f"{picture.name_of(index)} cannot be read ({type(error).__name__}: {error}): check the file"
         ) from error
 
 

@@ -223,7 +223,9 @@ def run_apply(order: Order, wish: Wish, plane: np.ndarray, model: ModelFile, fir
         try:
             if not TASKS[generator.card.task].needs_strokes:
                 wishes = replace(wish.restoring, uncertainty=wish.confidence or wish.restoring.uncertainty)
-                restored = restore_plane(generator, plane, wishes, intensity=wish.intensity, listener=line)
+                restored = restore_plane(
+                    generator, plane, wishes, intensity=wish.intensity, listener=line, seed=wish.seed
+                )
                 return PlaneDone(order.job_id, wish.index, restored.values, None, restored.maps, restored.report)
             maps, report = {}, None
             if first is not None:

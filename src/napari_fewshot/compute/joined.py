@@ -34,11 +34,11 @@ class JoinedObjects:
     def measures(self) -> Measures:
         return self._joiner.measures
 
-    async def take(self, index: PlaneIndex, event: Event, image: np.ndarray) -> Event:
+    async def take(self, index: PlaneIndex, event: Event, image: np.ndarray | None) -> Event:
         """Wait for the planes before this one, then give its outlines their ids in the stack."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._n_taken == self._order[index])
-            if isinstance(event, PlaneDone):
+            if isinstance(event, PlaneDone) and image is not None:
                 event = await in_thread(self._join, event, image)
             self._n_taken += 1
             self._changed.notify_all()

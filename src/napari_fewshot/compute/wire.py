@@ -33,6 +33,7 @@ class Wish:
     intensity: Intensity | None
     objects: Objects | None = None
     restoring: Restoring = AS_TRAINED
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,7 +109,7 @@ class Apply:
     ``objects`` a segmentation answers ids that go on along Z, for which the planes of a stack come one after the other,
     upwards and then downwards from the first; ``Finished`` has their `core.measures.Measures` under ``measures``.
     ``restoring`` is what is wished for when the model restores. ``first`` restores each plane before the model sees it; what
-    it made of the plane comes in the maps of `PlaneDone` under its name.
+    it made of the plane comes in the maps of `PlaneDone` under its name. ``seed`` is for alternatives and uncertainty.
     """
 
     model: ModelFile
@@ -120,6 +120,7 @@ class Apply:
     objects: Objects | None = None
     restoring: Restoring = AS_TRAINED
     first: ModelFile | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,8 @@ class Alternatives(QObject):
         def make_job() -> Job:
             seen = Picture(region.take_pixels(), "YX", place.name)
             intensity = reader.take_intensity(region.index)  # that of the whole plane, as when it is applied
-            return Apply(self._bridge.models.read(card.name), seen, ((),), intensity=intensity, restoring=restoring)
+            model, how = self._bridge.models.read(card.name), restoring
+            return Apply(model, seen, ((),), intensity=intensity, restoring=how, seed=params.seed)
 
         work = self.work = self._bridge.submit(make_job, f"looking for alternatives to {card.name}")
         about = {**provenance(card, place.name, {"index": region.index, "origin": region.origin}), "preview": True}
