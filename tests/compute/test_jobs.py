@@ -248,7 +248,8 @@ def test_a_stop_while_a_result_is_fetched_costs_no_later_result(
     def stop_now(client: Client, *args: Any) -> Any:
         if not stopped.is_set():
             stopped.set()
-            compute._with_errand(job_id, lambda errand: errand.stop())
+            assert compute._session is not None
+            compute._with_errand(compute._session, job_id, lambda errand: errand.stop())
         return fetch(client, *args)
 
     with monkeypatch.context() as patch:
