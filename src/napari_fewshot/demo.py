@@ -24,6 +24,7 @@ from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.scores import mean_iou, psnr
 from napari_fewshot.core.shelf import CARD, WEIGHTS
 from napari_fewshot.core.simulate import simulate_strokes
+from napari_fewshot.core.tiles import finer, middle_of
 from napari_fewshot.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ def _restore(model: str, out: Path, seed: int, scores: dict[str, float]) -> Row:
     scores[f"{model} {RESTORED_SAMPLE}: PSNR of the {name}, dB"] = before
     scores[f"{model} {RESTORED_SAMPLE}: PSNR of the result, dB"] = after
     caption = f"{task.title.lower()} (simulated noise): PSNR {before:.1f} dB -> {after:.1f} dB"
-    middle = slice(128 // factor, 384 // factor)
-    return Row(caption, (spoilt[middle, middle], None, _middle(result), _middle(clean)))
+    box = middle_of(spoilt.shape, PANEL_PX // factor)
+    return Row(caption, (spoilt[box], None, result[finer(box, factor)], clean[finer(box, factor)]))
 
 
 def _psnr_level_free(image: np.ndarray, truth: np.ndarray) -> float:
@@ -181,10 +182,6 @@ def _clear(out: Path) -> None:
         path.unlink()
     if model.is_dir():
         model.rmdir()
-
-
-def _middle(image: np.ndarray) -> np.ndarray:
-    return image[128:384, 128:384]
 
 
 def _over(image: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_fewshot.core.tiles import plan_tiles
+from napari_fewshot.core.tiles import middle_of, plan_tiles
 
 SIDES = st.integers(1, 200)
 
@@ -16,6 +16,11 @@ def test_pasted_tiles_restore_any_picture_at_any_factor(height, width, tile, hal
     for t in plan_tiles(picture.shape, tile, halo, align):
         result[t.target(factor)] = picture[t.outer].repeat(factor, 0).repeat(factor, 1)[t.keep(factor)]
     np.testing.assert_array_equal(result, fine)
+
+
+def test_the_middle_of_a_plane_is_as_large_as_wanted_or_all_of_it():
+    assert middle_of((100, 21), 20) == (slice(40, 60), slice(0, 20))
+    assert middle_of((7, 20), 20) == (slice(0, 7), slice(0, 20))
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_fewshot.core.intensity import SAMPLE_PX, Intensity
+from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.picture import Picture, PlaneIndex
 from napari_fewshot.core.scores import mean_iou
 from napari_fewshot.core.strokes import Strokes
@@ -65,18 +65,18 @@ class Seen:
     learned: Strokes | None = None
 
 
-def plan_looks(picture: Picture, here: PlaneIndex | None = None, n_looks: int = N_LOOKS) -> list[Look]:
+def plan_looks(picture: Picture, here: PlaneIndex | None = None) -> list[Look]:
     """Parts of planes in the order in which they are worth looking at: wherever that ends, they lie evenly.
 
     Slices come coarse to fine, ``here`` first; a plane larger than `LOOK_PX` is looked at in another part each time.
     """
     indices, boxes = list(picture.plane_indices()), _windows(picture.plane_shape)
-    order = [indices[i] for i in coarse_to_fine(len(indices), n_looks)]
+    order = [indices[i] for i in coarse_to_fine(len(indices), N_LOOKS)]
     if here in indices:
         order = [here, *(i for i in order if i != here)]
     parts = [boxes[i] for i in coarse_to_fine(len(boxes), len(boxes))]
     looks = [Look(index, parts[(n + turn) % len(parts)]) for turn in range(len(parts)) for n, index in enumerate(order)]
-    return looks[:n_looks]
+    return looks[:N_LOOKS]
 
 
 def coarse_to_fine(n: int, limit: int) -> list[int]:
@@ -88,10 +88,10 @@ def coarse_to_fine(n: int, limit: int) -> list[int]:
 
 
 def take_look(picture: Picture, look: Look) -> tuple[np.ndarray, Intensity]:
-    """Read a look's pixels, and the intensity of its plane from a strided sample."""
-    step = max(1, int(np.sqrt(np.prod(picture.plane_shape) / SAMPLE_PX)))
-    sample = picture.take_plane(look.index, (slice(None, None, step), slice(None, None, step)))
-    pixels = sample[look.box] if step == 1 else picture.take_plane(look.index, look.box)
+    """Read a look's pixels, and the intensity of its plane from a sample."""
+    sample = picture.take_sample(look.index)
+    is_all = sample.shape == picture.plane_shape
+    pixels = sample[look.box] if is_all else picture.take_plane(look.index, look.box)
     return pixels, Intensity.measure(sample)
 
 

@@ -33,7 +33,7 @@ class Intensity:
         PictureError
             No pixel is finite.
         """
-        step = max(1, int(np.sqrt(plane.size / SAMPLE_PX)))
+        step = sample_step(plane.shape)
         sample = np.asarray(plane[::step, ::step], np.float64).ravel()
         sample = sample[np.isfinite(sample)]
         if sample.size == 0:
@@ -74,6 +74,11 @@ class Intensity:
         if dtype.kind == "b":
             return values >= 0.5
         return np.clip(np.rint(values), *limits_of(dtype)).astype(dtype)
+
+
+def sample_step(shape: tuple[int, ...]) -> int:
+    """Every how many rows and columns of a (Y, X) plane are enough to measure it by."""
+    return max(1, int(np.sqrt(np.prod(shape) / SAMPLE_PX)))
 
 
 def limits_of(dtype: DTypeLike) -> tuple[float, float]:

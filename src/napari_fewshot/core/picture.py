@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.intensity import sample_step
 
 MINIMUM_PX = 32
 MAXIMUM_AXES = 5
@@ -120,14 +121,19 @@ class Picture:
         grey = plane[..., :3].astype(np.float32) @ LUMINANCE  # (Y, X, 3) -> (Y, X)
         return grey if self.dtype.kind == "f" else np.rint(grey).astype(self.dtype)
 
-    def check_size(self, minimum_px: int = MINIMUM_PX) -> None:
-        """Raise PictureError when a plane is smaller than ``minimum_px`` along Y or X, or there is none."""
+    def take_sample(self, index: PlaneIndex) -> np.ndarray:
+        """Read every so many rows and columns of one plane, by which its intensity is measured; all of a small one."""
+        step = sample_step(self.plane_shape)
+        return self.take_plane(index, (slice(None, None, step), slice(None, None, step)))
+
+    def check_size(self) -> None:
+        """Raise PictureError when a plane is smaller than `MINIMUM_PX` along Y or X, or there is none."""
         if not self.n_planes:
             raise PictureError(f"'{self.name}' has no plane, one of its axes is empty: choose another image")
         for axis, n in zip("YX", self.plane_shape, strict=True):
-            if n < minimum_px:
+            if n < MINIMUM_PX:
                 raise PictureError(
-                    f"'{self.name}' needs at least {minimum_px} px in {axis}, got {n}: crop less or choose another image"
+                    f"'{self.name}' needs at least {MINIMUM_PX} px in {axis}, got {n}: crop less or choose another image"
                 )
 
     def _is_fixed(self, axis: str) -> bool:

@@ -23,7 +23,7 @@ class Tile:
 
     def target(self, factor: int = 1) -> Box:
         """Where the inner box lies in a result ``factor`` times as fine as the picture."""
-        return tuple(slice(s.start * factor, s.stop * factor) for s in self.inner)  # type: ignore[return-value]
+        return finer(self.inner, factor)
 
 
 def plan_tiles(
@@ -47,6 +47,18 @@ def plan_tiles(
 def whole_of(shape: tuple[int, int]) -> Box:
     """The box of all of a (Y, X) plane."""
     return slice(0, shape[0]), slice(0, shape[1])
+
+
+def middle_of(shape: tuple[int, ...], side_px: int) -> Box:
+    """The middle of a (Y, X) plane, ``side_px`` a side where it is that large."""
+    y, x = (slice(start := max(0, (n - side_px) // 2), min(n, start + side_px)) for n in shape)
+    return y, x
+
+
+def finer(box: tuple[slice, ...], factor: int) -> Box:
+    """The same box in pixels of which ``factor`` make one."""
+    y, x = (slice(s.start * factor, s.stop * factor) for s in box)
+    return y, x
 
 
 def _grown(box: Box, by_px: int, align_px: int, shape: tuple[int, int]) -> Box:

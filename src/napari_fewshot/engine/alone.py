@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from napari_fewshot.core.tiles import finer
 from napari_fewshot.engine.noise import Noise
 from napari_fewshot.engine.residual import smooth_background, structure_left
 from napari_fewshot.tasks.degrade import bin_down, jitter_rows
@@ -107,12 +108,11 @@ class Alone:
     def known(self, box: tuple[slice, slice], rng: Rng) -> Example:
         """The estimate with fresh noise, and the estimate as the answer."""
         level, f = self._level(box), self.factor
-        fine = tuple(slice(s.start * f, s.stop * f) for s in box)
         if self.noise.kind == "scan" and rng.random() < JITTERED:  # hidden pixels cannot teach that lines are displaced
             level = jitter_rows(level, rng.uniform(*JITTER_PX), rng)
         given = level + self.noise.draw(_usual(level), rng)
         spared = self.spared[box].repeat(f, 0).repeat(f, 1)
-        return flipped(Example(given, wanted=np.where(spared, np.nan, self.estimate[fine])), rng)
+        return flipped(Example(given, wanted=np.where(spared, np.nan, self.estimate[finer(box, f)])), rng)
 
     def hidden(self, box: tuple[slice, slice], rng: Rng, spared: bool = False) -> Example:
         """The plane with some pixels replaced by another draw of estimate and noise, and what was measured there.
@@ -131,9 +131,7 @@ class Alone:
         return flipped(example, rng)
 
     def _level(self, box: tuple[slice, slice]) -> np.ndarray:
-        f = self.factor
-        fine = tuple(slice(s.start * f, s.stop * f) for s in box)
-        return coarse(self.estimate[fine], f) + self.background[box]
+        return coarse(self.estimate[finer(box, self.factor)], self.factor) + self.background[box]
 
 
 def find_partners(planes: Sequence[Alone]) -> None:

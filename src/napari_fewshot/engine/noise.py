@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
-from napari_fewshot.core.tiles import Box
+from napari_fewshot.core.tiles import Box, middle_of
 from napari_fewshot.engine.scan_lines import line_levels, line_shifts
 
 Rng = np.random.Generator
@@ -117,13 +117,6 @@ class Noise:
         own = rng.standard_normal(white.shape, np.float32)
         return np.sqrt(1 - self.white) * spread + np.sqrt(self.white) * own
 
-    def scaled(self, low: float, span: float) -> Noise:
-        """The same noise on the scale (plane - low) / span."""
-        return Noise(
-            self.gain / span, (self.floor + self.gain * low) / span / span, self.kind, self.reach, self.white,
-            self.lines / span, self.jitter_px, (self.lowest - low) / span,
-        )  # fmt: skip
-
     @property
     def correlated_px(self) -> tuple[int, int]:
         """How far a pixel's noise is seen in its neighbours along Y and X."""
@@ -165,8 +158,7 @@ def _padded(x: np.ndarray) -> np.ndarray:
 
 def middle(shape: tuple[int, ...]) -> Box:
     """The part of a (Y, X) plane that is measured."""
-    y, x = (max(0, (n - MEASURE_PX) // 2) for n in shape)
-    return slice(y, y + MEASURE_PX), slice(x, x + MEASURE_PX)
+    return middle_of(shape, MEASURE_PX)
 
 
 _WINDOW = np.outer(*[np.hanning(BLOCK_PX + 2)[1:-1]] * 2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from napari_fewshot.engine.noise import MEASURE_PX, Noise
+from napari_fewshot.core.tiles import middle_of
+from napari_fewshot.engine.noise import Noise, middle
 
 BACKGROUND = "remove_background"  # the task that takes away more than noise
 LAGS_PX = (3, 6)  # further than any detector's noise is correlated, nearer than most structure is large
@@ -23,8 +24,7 @@ def structure_left(residual: np.ndarray) -> float:
     The level is taken out first over some 30 px, so that an uneven background is not mistaken for structure; what
     finitely many pixels show by chance is subtracted.
     """
-    y0, x0 = (max(0, (n - MEASURE_PX) // 2) for n in residual.shape)
-    x = np.nan_to_num(residual[y0 : y0 + MEASURE_PX, x0 : x0 + MEASURE_PX].astype(np.float64))
+    x = np.nan_to_num(residual[middle(residual.shape)].astype(np.float64))
     x = x - gaussian_filter(x, 10.0)
     variance = float(np.mean(x**2))
     if variance <= 0:
@@ -40,8 +40,7 @@ def structure_left(residual: np.ndarray) -> float:
 
 def blur_between(sharp: np.ndarray, given: np.ndarray) -> float:
     """Sigma, px, of the Gaussian that brings a sharpened picture (Y, X) nearest to what it was made of."""
-    y0, x0 = (max(0, (n - PROBE_PX) // 2) for n in sharp.shape)
-    box = slice(y0, y0 + PROBE_PX), slice(x0, x0 + PROBE_PX)
+    box = middle_of(sharp.shape, PROBE_PX)
     misfits = [float(np.mean((given[box] - gaussian_filter(sharp[box], sigma)) ** 2)) for sigma in BLURS_PX]
     return float(BLURS_PX[int(np.argmin(misfits))])
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.restoring import Regions
-from napari_fewshot.core.tiles import whole_of
+from napari_fewshot.core.tiles import finer, middle_of, whole_of
 from napari_fewshot.engine.alone import Alone, Example, coarse_tensor, find_partners
 from napari_fewshot.engine.background import ZOOMS, Background
 from napari_fewshot.engine.generator import Generator
@@ -56,9 +56,7 @@ class Paired:
         return cls(given[box], target[box])
 
     def example(self, box: tuple[slice, slice], factor: int) -> Example:
-        return Example(
-            self.given[box], wanted=self.target[tuple(slice(s.start * factor, s.stop * factor) for s in box)]
-        )
+        return Example(self.given[box], wanted=self.target[finer(box, factor)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +166,7 @@ class OnImages:
         return self.batch >= 1
 
     def _alone(self, image: np.ndarray) -> Alone:
-        unit = Intensity.measure(image).to_unit(_middle(image, LEARN_PX))
+        unit = Intensity.measure(image).to_unit(image[middle_of(image.shape, LEARN_PX)])
         return Alone.of_plane(unit, _restored(self.generator, unit), self.factor, self._has_background)
 
     def _take_pairs(self, pairs: Sequence[tuple[np.ndarray, np.ndarray | Regions]]) -> None:
@@ -213,7 +211,8 @@ class OnImages:
 
     def _levelled(self, given: np.ndarray, wanted: np.ndarray) -> Paired:
         """A target without the background of its image has any level: that of what is answered now is soonest learned."""
-        off = _restored(self.generator, _middle(given, LEARN_PX)) - _middle(wanted, LEARN_PX)
+        box = middle_of(given.shape, LEARN_PX)
+        off = _restored(self.generator, given[box]) - wanted[box]
         known = np.isfinite(off)
         return Paired(given, wanted + np.float32(off[known].mean() if known.any() else 0.0))
 
@@ -271,11 +270,6 @@ class OnImages:
 def _restored(generator: Generator, unit: np.ndarray) -> np.ndarray:
     answer: np.ndarray = run(generator, unit)[0].float().cpu().numpy()
     return answer
-
-
-def _middle(image: np.ndarray, side: int) -> np.ndarray:
-    y, x = (max(0, (n - side) // 2) for n in image.shape)
-    return image[y : y + side, x : x + side]
 
 
 def _filled(crop: np.ndarray, side: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_fewshot.core.intensity import Intensity
-from napari_fewshot.core.tiles import Box, whole_of
+from napari_fewshot.core.tiles import Box, finer, whole_of
 from napari_fewshot.engine.heads.image import enlarge
 from napari_fewshot.engine.noise import Noise, middle
 from napari_fewshot.engine.residual import smooth_background
@@ -89,7 +89,7 @@ def change_in_bands(
     done = (slice(0, 0), answer[:0])
     for inner, outer in _bands(len(taken.plane), halo_px):
         box = (outer, slice(0, taken.plane.shape[1]))
-        fine = answer[_fine(box, taken.factor)] + _enlarged(change(*taken.part(answer, box)), taken.factor)
+        fine = answer[finer(box, taken.factor)] + _enlarged(change(*taken.part(answer, box)), taken.factor)
         answer[done[0]] = done[1]  # a band late, as the next one had to see it unchanged
         first, last = ((row - outer.start) * taken.factor for row in (inner.start, inner.stop))
         done = (slice(inner.start * taken.factor, inner.stop * taken.factor), fine[first:last])
@@ -162,7 +162,7 @@ class Taken:
     def part(self, answer: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """What was taken away in a box of the plane, and what was left there; (y, x) each."""
         part = self.plane[box]
-        level = bin_down(answer[_fine(box, self.factor)], self.factor)
+        level = bin_down(answer[finer(box, self.factor)], self.factor)
         rest = self.intensity.to_scale(part) - level
         if self.background is not None:
             rest -= self.background[box]
@@ -179,11 +179,6 @@ def _bands(n_rows: int, halo_px: int) -> Iterator[tuple[slice, slice]]:
     for row in range(0, n_rows, BAND_ROWS):
         stop = min(row + BAND_ROWS, n_rows)
         yield slice(row, stop), slice(max(0, row - halo_px), min(n_rows, stop + halo_px))
-
-
-def _fine(box: Box, factor: int) -> Box:
-    y, x = (slice(s.start * factor, s.stop * factor) for s in box)
-    return y, x
 
 
 def _enlarged(x: np.ndarray, factor: int) -> np.ndarray:

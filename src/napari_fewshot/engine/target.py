@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.intensity import Intensity
 from napari_fewshot.core.restoring import Regions
+from napari_fewshot.core.tiles import finer, middle_of
 from napari_fewshot.engine.listen import Listener
 from napari_fewshot.engine.regions import check_regions
 from napari_fewshot.engine.residual import BACKGROUND_PX
@@ -105,7 +106,8 @@ def match_to(image: np.ndarray, target: np.ndarray, factor: int, has_background:
     PictureError
         They do not show the same at the same place.
     """
-    seen, own = _middle(image, 1), _middle(target, factor)
+    box = middle_of(image.shape, LOOK_PX)
+    seen, own = image[box], target[finer(box, factor)]
     if not np.isfinite(own).any():
         raise PictureError("the target has no finite pixel (all NaN or infinite): choose another target")
     scales = Intensity.measure(image), Intensity.measure(own)
@@ -181,12 +183,3 @@ def _unit(plane: np.ndarray, scale: Intensity) -> np.ndarray:
     """On a unit scale with outliers cut off; NaN stays."""
     unit = np.clip((plane.astype(np.float64) - scale.low) / scale.span, -1.0, 3.0)
     return np.where(np.isfinite(plane), unit, np.nan)
-
-
-def _middle(image: np.ndarray, factor: int) -> np.ndarray:
-    box = []
-    for n in image.shape:
-        length = min(LOOK_PX, n // factor)
-        start = (n // factor - length) // 2 * factor
-        box.append(slice(start, start + length * factor))
-    return image[tuple(box)]

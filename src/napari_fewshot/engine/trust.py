@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_fewshot.core.intensity import Intensity
-from napari_fewshot.core.tiles import Box, Tile
+from napari_fewshot.core.tiles import Box, finer
 from napari_fewshot.engine.blend import parts
 from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.noise import Noise
@@ -81,7 +81,7 @@ class AskedAgain:
         return SCALE * found / compared
 
     def _fine(self, box: Box) -> Box:
-        return Tile(box, box).target(self.restorer.generator.card.factor)
+        return finer(box, self.restorer.generator.card.factor)
 
 
 def expected_error(answer: np.ndarray, level: np.ndarray, noise: Noise) -> np.ndarray:

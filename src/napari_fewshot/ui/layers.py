@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_fewshot.core.errors import PictureError
-from napari_fewshot.core.intensity import SAMPLE_PX, Intensity, key_of
+from napari_fewshot.core.intensity import Intensity, key_of
 from napari_fewshot.core.job import View
 from napari_fewshot.core.picture import MAXIMUM_AXES, Picture, PlaneIndex
 from napari_fewshot.core.strokes import MAXIMUM_CLASS
@@ -175,10 +175,7 @@ class PlaneReader:
     def take_intensity(self, index: PlaneIndex) -> Intensity:
         """The intensity of a whole plane, from the same strided sample as `Intensity.measure` without reading more."""
         if index not in self._intensities:
-            height, width = self.picture.plane_shape
-            step = max(1, int(np.sqrt(height * width / SAMPLE_PX)))
-            sample = self.picture.take_plane(index, (slice(None, None, step), slice(None, None, step)))
-            self._intensities[index] = Intensity.measure(sample)
+            self._intensities[index] = Intensity.measure(self.picture.take_sample(index))
         return self._intensities[index]
 
     def take_view(self, region: Region, confidence: bool = False) -> View:
