@@ -57,7 +57,6 @@ class Step:
 
     source: Path
     result: Path
-    is_done: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +132,7 @@ def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
         name = (
             _stem(path) if is_alone else path.name
         )  # a.tif and a.png must not share a result, nor a.png and a.png.tif
-        result = target / f"{name}{suffix}"
-        steps.append(Step(path, result, os.path.exists(result)))  # also where a name is too long to be
+        steps.append(Step(path, target / f"{name}{suffix}"))
     return steps
 
 

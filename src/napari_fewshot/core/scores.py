@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+N_BINS = 15
+
 
 def mean_iou(found: np.ndarray, truth: np.ndarray) -> float:
     """Mean over the classes of ``truth`` (0 = unknown, left out) of intersection over union, 0 to 1."""
@@ -15,13 +17,13 @@ def mean_iou(found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(scores)) if scores else 0.0
 
 
-def psnr(image: np.ndarray, truth: np.ndarray, span: float = 1.0) -> float:
-    """Peak signal-to-noise ratio in dB for grey values that span ``span``; infinite for equal images."""
+def psnr(image: np.ndarray, truth: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB for grey values that span 1; infinite for equal images."""
     error = float(np.mean((image.astype(np.float64) - truth.astype(np.float64)) ** 2))
-    return float(10 * np.log10(span**2 / error)) if error > 0 else float("inf")
+    return float(-10 * np.log10(error)) if error > 0 else float("inf")
 
 
-def calibration_error(confidence: np.ndarray, is_right: np.ndarray, n_bins: int = 15) -> float:
+def calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> float:
     """Expected calibration error: how far, on average, a stated confidence is from the share that is right, 0 to 1.
 
     Guo et al. 2017, "On calibration of modern neural networks" (arXiv 1706.04599): equally wide bins of confidence,
@@ -35,6 +37,6 @@ def calibration_error(confidence: np.ndarray, is_right: np.ndarray, n_bins: int 
         The same shape.
     """
     sure, right = confidence.ravel().astype(np.float64), is_right.ravel().astype(np.float64)
-    of_bin = np.clip((sure * n_bins).astype(int), 0, n_bins - 1)
-    gaps = np.bincount(of_bin, sure - right, n_bins)  # signed sums: over- and underconfidence cancel within a bin only
+    of_bin = np.clip((sure * N_BINS).astype(int), 0, N_BINS - 1)
+    gaps = np.bincount(of_bin, sure - right, N_BINS)  # signed sums: over- and underconfidence cancel within a bin only
     return float(np.abs(gaps).sum() / max(len(sure), 1))

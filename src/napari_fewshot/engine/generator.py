@@ -71,10 +71,6 @@ class Generator:
         """False for a segmentation model that has not seen any strokes."""
         return not isinstance(self.network.head, ClassesHead) or self.network.head.is_fitted
 
-    @property
-    def halo_px(self) -> int:
-        return self.network.halo_px
-
     def to_file(self) -> ModelFile:
         """Seal weights (float16 for the embedded size, float32 heads) and card together."""
         tensors = {k: _stored(k, v) for k, v in self.network.state_dict().items()}
@@ -100,10 +96,6 @@ class Generator:
         write_model(model, folder)
         self.card = model.card
         return model.card
-
-    def to(self, device: str) -> Generator:
-        """The same generator on another device."""
-        return Generator(self.card, self.network, choose_device(device))
 
     def __repr__(self) -> str:
         return f"Generator({self.card.name!r}, task={self.card.task!r}, device={self.device!r})"
