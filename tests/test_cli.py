@@ -224,6 +224,8 @@ def test_pretrain_makes_all_models(files, disc, few_pixels):
         (["predict", "em-denoise", "image.tif", "clean.tif"], "exists already"),
         (["predict", "em-denoise", "image.tif", "out.tif", "--device", "tpu"], "there is no device 'tpu'"),
         (["predict", "em-segment", "image.tif", "out.tif", "--device", "cpu"], "stroke"),
+        (["predict", "em-segment", "image.tif", "out.tif", "--strength", "2"], "leave out the strength"),
+        (["predict", "em-denoise", "image.tif", "out.tif", "--split", "0.9"], "with --objects-of"),
         (["fine-tune", "em-segment", "--images", "image.tif", "--out", "new"], "learns from strokes"),
         (["fine-tune", "em-denoise", "--images", "image.tif", "--out", "."], "exists already"),
         (["pretrain", "--data", "image.tif", "--out", "new", "--leave-out", "image"], "no picture to learn from"),

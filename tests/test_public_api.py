@@ -136,7 +136,15 @@ def test_what_cannot_be_learned_from_is_refused_with_a_cure(segmenter, disc, pai
         nf.fine_tune(segmenter, *change(disc[0], painted), steps=0)
 
 
-@pytest.mark.parametrize(("budget", "message"), [({"seconds": 0}, "positive"), ({"steps": -1}, "negative")])
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"seconds": 0}, "positive"),
+        ({"steps": -1}, "negative"),
+        ({"seed": -1}, "whole number"),
+        ({"seed": 0.5}, "whole"),
+    ],
+)
 def test_a_budget_that_cannot_be_is_refused(segmenter, disc, painted, budget, message):
     with pytest.raises(nf.FewshotError, match=message):
         nf.fine_tune(segmenter, disc[0], painted, **budget)
@@ -182,3 +190,23 @@ def test_too_little_memory_anywhere_is_a_clear_error(denoiser, disc, monkeypatch
     monkeypatch.setattr("napari_fewshot.engine.restorer.Noise.measure", no_memory)
     with pytest.raises(nf.FewshotError, match="close other programs"):
         nf.predict(denoiser, disc[0])
+
+
+class TooLarge:
+    """An image that does not fit into memory."""
+
+    shape, dtype = (1, 64, 64), np.dtype(np.uint8)
+
+    def __getitem__(self, where):
+        raise MemoryError
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda model: nf.suggest(model, TooLarge()), lambda model: nf.objects(TooLarge())],
+    ids=["suggest", "objects"],
+)
+def test_too_little_memory_is_told_with_a_cure(segmenter, disc, painted, call):
+    tuned = nf.fine_tune(segmenter, disc[0], painted, steps=0)
+    with pytest.raises(nf.FewshotError, match="close other programs"):
+        call(tuned)

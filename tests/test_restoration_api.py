@@ -38,6 +38,11 @@ def test_a_series_learns_from_its_mean(denoiser, disc):
         nf.fine_tune(denoiser, frames, frames.mean(0)[:50], steps=1)
 
 
+def test_a_strength_where_nothing_is_restored_says_so(disc):
+    with pytest.raises(nf.FewshotError, match="does not restore: leave out the strength"):
+        nf.predict(nf.load("em-segment"), disc[0], strength=2)
+
+
 def test_a_strength_out_of_range_says_so(denoiser, disc):
     with pytest.raises(nf.FewshotError, match=r"0\.5 to 2"):
         nf.predict(denoiser, disc[0], strength=5)

@@ -13,6 +13,7 @@ from napari_fewshot.api_arguments import (
     Others,
     budget_from,
     check_generator,
+    check_seed,
     painting_from,
     pairs_from,
     regions_from,
@@ -153,6 +154,7 @@ def tuned(
     from napari_fewshot.engine.fine_tune import fine_tune_restore, fine_tune_segment
 
     check_generator(generator)
+    check_seed(seed)
     if TASKS[generator.card.task].needs_strokes:
         if regions is not None:
             raise StrokesError("regions are for restorations: give a segmentation its strokes as 'painted'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from napari_fewshot.core.job import Budget
 from napari_fewshot.core.objects import Objects
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.picture import Picture, picture_of
-from napari_fewshot.core.restoring import STRENGTHS, Regions
+from napari_fewshot.core.restoring import AS_TRAINED, STRENGTHS, Regions
 from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.tasks import TASKS
 
@@ -33,6 +33,12 @@ def budget_from(seconds: float | None, steps: int | None, started: float) -> Bud
         seconds = DEFAULT_SECONDS
     left = None if seconds is None else max(seconds - (time.monotonic() - started), 1e-3)
     return Budget(left, steps)
+
+
+def check_seed(seed: object) -> None:
+    """Raise FewshotError for what random numbers cannot begin with."""
+    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise FewshotError(f"the seed is a whole number from 0 on, got {seed!r}")
 
 
 def wish_from(never_miss: tuple[int, float] | None, painting: Painting) -> NeverMiss | None:
@@ -63,12 +69,14 @@ def check_first(card: ModelCard) -> None:
         raise ModelError(f"'{card.name}' cannot restore images for another model: choose one that denoises")
 
 
-def check_strength(strength: object) -> None:
-    """Raise FewshotError for what is no number; how large it may be `Restoring` knows."""
+def check_strength(strength: object, card: ModelCard, first: ModelCard | None) -> None:
+    """Raise FewshotError for what is no number, or where nothing is restored; how large it may be `Restoring` knows."""
     if not isinstance(strength, Real):
         raise FewshotError(
             f"the strength of a restoration is a number, {STRENGTHS[0]} to {STRENGTHS[1]}, got {strength!r}"
         )
+    if strength != AS_TRAINED.strength and TASKS[card.task].needs_strokes and first is None:
+        raise ModelError(f"'{card.name}' does not restore: leave out the strength, or give a denoiser that goes first")
 
 
 def objects_of(card: ModelCard, which: str, split: float) -> Objects:

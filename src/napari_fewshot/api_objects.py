@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from napari_fewshot.core.errors import FewshotError, PictureError
+from napari_fewshot.core.errors import FewshotError, PictureError, memory_errors_told
 from napari_fewshot.core.joiner import Joiner
 from napari_fewshot.core.measures import Columns, Grid
 from napari_fewshot.core.objects import OBJECT, SPLIT, Objects
 from napari_fewshot.core.picture import picture_of
 
 
+@memory_errors_told()
 def objects(
     labels: Any,
     class_number: int = OBJECT,

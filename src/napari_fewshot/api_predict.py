@@ -71,10 +71,11 @@ def predict(
     PictureError
         Too small, too many axes, no finite pixel in any plane.
     ModelError
-        A segmentation model that has not been fine-tuned, or a ``first`` that is no restoration of the same size.
+        A segmentation model that has not been fine-tuned, a ``first`` that is no restoration of the same size, or a ``strength``
+        where nothing is restored.
     """
     check_generator(generator)
-    check_strength(strength)
+    check_strength(strength, generator.card, first.card if first is not None else None)
     if first is not None:
         check_first(first.card)
     if isinstance(image, list | tuple):

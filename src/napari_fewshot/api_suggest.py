@@ -6,9 +6,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from napari_fewshot.api_arguments import Images, check_generator, painting_from
+from napari_fewshot.api_arguments import Images, check_generator, check_seed, painting_from
 from napari_fewshot.api_listeners import OnEvent, Teller
-from napari_fewshot.core.errors import ModelError, PictureError
+from napari_fewshot.core.errors import ModelError, PictureError, memory_errors_told
 from napari_fewshot.core.guide import Spot, plan_looks, ranked, take_look
 from napari_fewshot.core.picture import picture_of
 from napari_fewshot.engine.listen import Silent
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_fewshot.engine.generator import Generator
 
 
+@memory_errors_told()
 def suggest(
     generator: Generator,
     image: Any,
@@ -55,6 +56,7 @@ def suggest(
     from napari_fewshot.engine.painted import FeatureCache
 
     check_generator(generator)
+    check_seed(seed)
     if not TASKS[generator.card.task].needs_strokes:
         raise ModelError(f"'{generator.card.name}' needs no strokes: suggest is for segmentation models")
     picture, listener = picture_of(image), Teller(on_event) if on_event else Silent()

@@ -55,6 +55,9 @@ def plane_work(asked: Asked, on_report: Callable[[str, Report], None]) -> PlaneW
     is_segmentation = TASKS[generator.card.task].needs_strokes
     if is_segmentation and asked.restoring.uncertainty:
         raise ModelError(f"'{generator.card.name}' does not restore: leave out --uncertainty")
+    api_arguments.check_strength(asked.restoring.strength, generator.card, before.card if before else None)
+    if asked.split != SPLIT and objects is None:
+        raise ModelError("--split cuts objects apart: say of which class with --objects-of, or leave it out")
     listener = OnlyNotes(Teller(show_note))
 
     @memory_errors_told()
