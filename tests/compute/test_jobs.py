@@ -299,7 +299,9 @@ def test_alternatives_are_those_of_the_seed(compute: Compute, ear: Ear, denoise:
     found = []
     for seed in (0, 0, 1):
         asked = Apply(denoise, picture_of(IMAGE), ((),), restoring=Restoring(n_alternatives=1), seed=seed)
-        found.append(ear.wait(compute.submit(asked), PlaneDone).maps["alternatives"])
+        job_id = compute.submit(asked)
+        ear.end(job_id)
+        found.append(ear.wait(job_id, PlaneDone).maps["alternatives"])
     assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
 
 

@@ -86,7 +86,7 @@ class Blend:
         """The blended answer (1, y, x) for a box of a tile (1, 1, Y, X)."""
         here = zone_around(box, SPLIT_REACH_PX, 1, whole(x))
         first, *others = _answers(network, x, here)
-        weights = torch.from_numpy(self.weights).to(x)
+        weights = torch.from_numpy(self.weights).float().to(x)
         steps = torch.cat([weights[:, :1], weights.diff(dim=1)], 1)  # (N_OTHERS, N_BANDS)
         differences = torch.cat([o - first for o in others], 1)  # (1, N_OTHERS, y, x)
         # sum of weighted bands, each the difference of two smoothings, as nested smoothings of one plane
