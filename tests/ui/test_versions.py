@@ -24,7 +24,7 @@ def panel(qtbot, model_file, said):
     """Two versions of the user beside the embedded models."""
     for n, score in ((1, 0.5), (2, 0.75)):
         card = replace(
-            model_file.card, name=f"mine-{n}", scores={"held-out": score}, n_painted_px=10 * n, seconds=2.0 * n
+            model_file.card, name=f"mine-{n}", scores={"held-out gain": score}, n_painted_px=10 * n, seconds=2.0 * n
         )
         Shelf().add(ModelFile.sealed(card, model_file.weights))
     made = VersionsPanel(Models())
@@ -43,7 +43,7 @@ def facts(panel):
 def test_two_versions_stand_side_by_side(panel):
     panel.select("mine-1", "mine-2")
     shown = facts(panel)
-    assert [shown[n]["held-out"] for n in ("mine-1", "mine-2")] == ["0.500", "0.750"]
+    assert [shown[n]["held-out gain"] for n in ("mine-1", "mine-2")] == ["0.500", "0.750"]
     assert [shown[n]["painted px"] for n in ("mine-1", "mine-2")] == ["10", "20"]
     assert [shown[n]["seconds"] for n in ("mine-1", "mine-2")] == ["2.0", "4.0"]
     assert not panel.use.isEnabled() and not panel.rename.isEnabled() and panel.delete.isEnabled()
@@ -140,7 +140,7 @@ def test_a_renamed_version_stays_or_does_not_become_the_current_model(panel, doc
 
 def test_the_scores_in_the_list_are_those_of_which_more_is_better(panel):
     rows = {(r := panel.list.topLevelItem(n)).text(0): r for n in range(panel.list.topLevelItemCount())}
-    assert rows["mine-1"].text(1) == "0.500" and rows["mine-1"].toolTip(1) == "held-out"
+    assert rows["mine-1"].text(1) == "0.500" and rows["mine-1"].toolTip(1) == "held-out gain"
     assert rows["em-denoise"].text(1) == ""
     panel.select("em-denoise")
     assert "held-out L1" in facts(panel)["em-denoise"]
@@ -148,7 +148,7 @@ def test_the_scores_in_the_list_are_those_of_which_more_is_better(panel):
 
 def test_the_score_beside_the_loss_curve_is_that_of_the_version_or_the_job(panel, dock):
     shelf, form = Shelf(), dock.train
-    shown = [(shelf.read("mine-1").card, "held-out 0.50"), (shelf.read("em-denoise").card, "")]
+    shown = [(shelf.read("mine-1").card, "gain 0.50"), (shelf.read("em-denoise").card, "")]
     for card, text in (*shown, *shown):
         dock.data.choose_model(card)
         assert form.score.text() == text
