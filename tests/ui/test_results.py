@@ -119,10 +119,10 @@ def test_a_multiscale_source_is_matched_at_full_resolution():
 
 
 def test_a_layer_and_a_file_tell_the_same_of_their_model(tmp_path):
-    card = replace(CARD, classes=(ClassLabel("gamma", "#ff0000"),), n_strokes=7)
+    card = replace(CARD, classes=(ClassLabel("gamma", "#ff0000"),), n_painted_px=7)
     about = provenance(card, "my image", {})
     assert about["model"] == Provenance.now(tmp_path / "a.tif", card, 0.0, {}, []).model
-    assert about["model"]["classes"] == ["gamma"] and about["model"]["n_strokes"] == 7
+    assert about["model"]["classes"] == ["gamma"] and about["model"]["n_painted_px"] == 7
 
 
 def test_a_result_says_where_it_comes_from():

@@ -107,7 +107,7 @@ class ModelCard:
 
     def told(self) -> dict[str, Any]:
         """What a result tells of the model that made it, in JSON's types."""
-        names = ("name", "id", "sha256", "parent", "task", "factor", "seed", "steps", "n_strokes")
+        names = ("name", "id", "sha256", "parent", "task", "factor", "seed", "steps", "n_painted_px")
         return {name: getattr(self, name) for name in names} | {"classes": [c.name for c in self.classes]}
 
     def renamed(self, name: str) -> ModelCard:
