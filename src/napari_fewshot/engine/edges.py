@@ -11,7 +11,7 @@ from napari_fewshot.core.tiles import plan_tiles
 from napari_fewshot.engine.convolve import convolve
 
 ROUNDS = 3
-PULL = 4.0  # of the neighbours, in logits
+PULL = 3.0  # of the neighbours, in logits; more loses thin and rare things
 RADIUS = 2  # of the windows in which a class is a function of the grey level; pixels twice as large
 CONTRAST = 2.0  # of what grey levels tell: likely classes are more blurred than the image is
 BLURRED = 1  # radius of the windows from which this contrast is told
