@@ -38,7 +38,7 @@ def test_a_border_moves_to_the_edge_of_the_image() -> None:
     )
     found, _ = classes_of(shifted, unit)
     disk = np.s_[10:70, 15:75]
-    assert np.mean((found != truth)[disk]) < 0.4 * np.mean((np.roll(truth, 2, 1) != truth)[disk])
+    assert np.mean((found != truth)[disk]) < 0.5 * np.mean((np.roll(truth, 2, 1) != truth)[disk])
 
 
 def test_where_nothing_is_seen_sure_answers_stay() -> None:
