@@ -36,7 +36,7 @@ from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.look import features_at
 from napari_fewshot.engine.painted import MAX_PER_CLASS
-from napari_fewshot.engine.pretrain import NET
+from napari_fewshot.engine.recipe import NET
 from napari_fewshot.engine.segment import solver_of
 
 SPECS = ["restore", "inpaint", "episodic", "hybrid", "contrast", "restore:1,inpaint:0.5,episodic:1,contrast:0.1"]

@@ -19,7 +19,8 @@ from napari_fewshot.core.shelf import read_model
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.pretexts.pretext import LabelledSet
-from napari_fewshot.engine.pretrain import NET, Recipe, pretrain
+from napari_fewshot.engine.pretrain import pretrain
+from napari_fewshot.engine.recipe import NET, Recipe
 from napari_fewshot.tasks import TASKS
 
 NEVER = ("vnc",)  # its licence forbids commercial use

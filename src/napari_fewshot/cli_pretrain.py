@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -107,8 +106,9 @@ def pretrain(
     """
     from napari_fewshot.core.shelf import read_model
     from napari_fewshot.engine.device import use_threads
-    from napari_fewshot.engine.pretrain import NET, Recipe
+    from napari_fewshot.engine.pretexts.restore import MODELS
     from napari_fewshot.engine.pretrain import pretrain as run
+    from napari_fewshot.engine.recipe import NET, Recipe
 
     use_threads(threads)
     paths = [p for p in list_pictures(data) if not leave_out or leave_out not in p.name]
@@ -121,27 +121,29 @@ def pretrain(
         sets = tuple(_labelled_set(folder) for folder in labelled or ())
         planes = f"{sum(p.n_planes for p in pictures)} planes of {_names([p.name for p in pictures])}"
         recipe = Recipe(
-            tuple(pictures),
-            sets,
-            seconds,
-            parse_pretexts(pretexts),
-            steps,
-            tuple(read_model(folder) for folder in sorted(start.iterdir())) if start else (),
-            resume,
-            seed,
-            device,
-            adversarial,
-            NET if description == {"name": NET["name"]} else description,
-            batch,
-            None if precision == "auto" else precision == "bfloat16",
-            loaders,
-            log,
-            planes + ("; label maps of " + ", ".join(s.name for s in sets) if sets else ""),
-            " ".join(["napari-fewshot", *sys.argv[1:]]),
-            licence,
-            *([tuple(name.strip() for name in models.split(","))] if models else ()),
+            pictures=tuple(pictures),
+            labelled=sets,
+            seconds=seconds,
+            pretexts=parse_pretexts(pretexts),
+            steps=steps,
+            start=tuple(read_model(folder) for folder in sorted(start.iterdir())) if start else (),
+            resume=resume,
+            seed=seed,
+            device=device,
+            adversarial=adversarial,
+            net=NET if description == {"name": NET["name"]} else description,
+            batch=batch,
+            in_bfloat16=None if precision == "auto" else precision == "bfloat16",
+            n_loaders=loaders,
+            log=log,
+            data=planes + ("; label maps of " + ", ".join(s.name for s in sets) if sets else ""),
+            command=" ".join(["napari-fewshot", *sys.argv[1:]]),
+            licence=licence,
+            restorations=tuple(name.strip() for name in models.split(",")) if models else tuple(MODELS),
+            rate=rate,
+            fidelity=fidelity,
         )
-        cards = run(replace(recipe, rate=rate, fidelity=fidelity), out, listener)
+        cards = run(recipe, out, listener)
     for card in cards:
         describe(card)
     return cards

@@ -17,7 +17,8 @@ from napari_fewshot.engine import checkpoint, logbook
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.pretexts.pretext import LabelledSet
-from napari_fewshot.engine.pretrain import Recipe, curve, pretrain
+from napari_fewshot.engine.pretrain import curve, pretrain
+from napari_fewshot.engine.recipe import Recipe
 from napari_fewshot.tasks import TASKS
 from tests.engine.noting import Noting
 
@@ -127,6 +128,46 @@ def test_a_disk_that_fills_up_does_not_end_the_training(
     monkeypatch.setattr(Path, "write_bytes", full)
     (card,) = pretrain(recipe(superalloy, device="cpu", steps=2, pretexts={"inpaint": 1.0}), tmp_path, listener)
     assert card.steps == 2 and any("free some space; the training goes on" in n for n in listener.notes)
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_its_room_to_the_models(
+    tmp_path: Path, superalloy: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(self: Path, data: bytes) -> int:
+        if self.name.endswith(checkpoint.FILE):
+            write(self, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", half)
+    pretrain(recipe(superalloy, device="cpu", steps=2, pretexts={"inpaint": 1.0}), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["em-segment"]
+
+
+def test_models_that_cannot_be_saved_come_out_of_the_checkpoint_later(
+    tmp_path: Path, superalloy: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Generator, folder: Path) -> None:
+        raise StorageError(f"cannot write {folder}: free some space")
+
+    wanted = recipe(superalloy, device="cpu", steps=2, pretexts={"inpaint": 1.0})
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="what was learned is in"):
+        patch.setattr(Generator, "save", full)
+        pretrain(wanted, tmp_path / "a")
+    (card,) = pretrain(replace(wanted, resume=tmp_path / "a"), tmp_path / "b")
+    assert card.steps == 2
+
+
+def test_the_room_for_all_that_is_written_is_asked_for(tmp_path: Path, superalloy: Sample) -> None:
+    """The discriminator is larger than the rest of so small a network."""
+    wanted = recipe(superalloy, device="cpu", steps=3)
+    asked = list[int]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_fewshot.engine.recipe.check_room", lambda folder, n_bytes: asked.append(n_bytes))
+        pretrain(wanted, tmp_path, Noting(stop_after=1))
+    made = [p.stat().st_size * (2 if p.name == checkpoint.FILE else 1) for p in tmp_path.rglob("*") if p.is_file()]
+    assert sum(made) < asked[0] < 4 * sum(made)
 
 
 def test_a_training_begins_with_earlier_models(tmp_path: Path, superalloy: Sample) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, recipe: dict[str, Any], objective: Any, resume: Path | None) -> None:
-        self.folder, self.recipe, self.objective, self.resume = folder, recipe, objective, resume
+        self.path, self.recipe, self.objective, self.resume = folder / FILE, recipe, objective, resume
 
     def load(self) -> Snapshot | None:
         """Read and verify the checkpoint to go on from.
@@ -78,19 +79,19 @@ class Checkpoint:
         states = snapshot.states | {"objective": self.objective.state_dict()}
         layout = {name: _taken_apart(state, name, tensors) for name, state in states.items()}
         notes = json.dumps({"recipe": self.recipe, "numbers": snapshot.numbers, "states": layout})
-        part = self.folder / f".{FILE}"
+        part = self.path.with_name(f".{FILE}")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(safetensors.torch.save(tensors, {"snapshot": notes}))
-            os.replace(part, self.folder / FILE)
+            os.replace(part, self.path)
         except OSError as error:
-            raise StorageError(
-                f"cannot write {self.folder / FILE} ({error.strerror or error}): free some space"
-            ) from error
+            with suppress(OSError):
+                part.unlink(missing_ok=True)  # its room is wanted for the models
+            raise StorageError(f"cannot write {self.path} ({error.strerror or error}): free some space") from error
 
     def remove(self) -> None:
         """Nothing is left to go on with."""
-        (self.folder / FILE).unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 def check_room(folder: Path, n_bytes: int) -> None:
