@@ -16,7 +16,8 @@ from napari_fewshot.core.shelf import Shelf, read_model
 from napari_fewshot.engine import checkpoint, logbook
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.predict import predict_plane
-from napari_fewshot.engine.pretexts.pretext import LabelledSet
+from napari_fewshot.engine.pretexts.inpaint import Inpaint
+from napari_fewshot.engine.pretexts.pretext import LabelledSet, Sources
 from napari_fewshot.engine.pretrain import curve, pretrain
 from napari_fewshot.engine.recipe import Recipe
 from napari_fewshot.tasks import TASKS
@@ -209,6 +210,25 @@ def test_a_missing_extra_is_named(tmp_path: Path, superalloy: Sample, monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(ComputeError, match=r"napari-fewshot\[pretrain\]"):
         logbook.Logbook(tmp_path)
+
+
+def test_what_ends_a_training_leaves_its_models_and_something_to_go_on_with(
+    tmp_path: Path, superalloy: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(self: Inpaint, sources: Sources, step: int, rng: np.random.Generator) -> object:
+        if step == 2:
+            raise RuntimeError("the device fell off the bus")
+        return draw(self, sources, step, rng)
+
+    draw, listener = Inpaint.draw, Noting()
+    wanted = recipe(superalloy, device="cpu", steps=4, pretexts={"inpaint": 1.0})
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="fell off the bus"):
+        patch.setattr(Inpaint, "draw", break_down)
+        pretrain(wanted, tmp_path / "first", listener)
+    assert read_model(tmp_path / "first" / "em-segment").card.steps == 2 and "of 2 steps" in listener.notes[-1]
+    pretrain(replace(wanted, resume=tmp_path / "first"), tmp_path / "second")
+    pretrain(wanted, tmp_path / "whole")
+    assert weights(tmp_path / "second") == weights(tmp_path / "whole")
 
 
 class Damaged:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.windows import difference_hash, find_windows, hold_out, source_of
+from tests.engine.noting import Noting
 
 
 def texture(seed: int, side: int = 256, blob: int = 16) -> np.ndarray:
@@ -56,6 +58,38 @@ def test_sources_are_balanced_and_the_judged_planes_never_trained_on() -> None:
     assert not places[0] & places[1] and len(places[1]) == 5
     shares = Patches(train).shares
     assert shares[1] == pytest.approx(1 / 6, abs=0.02)  # 2 : 10, the square roots of 4 : 100
+
+
+class Lendable:
+    """The array of a file that can be taken away."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.data, self.shape, self.dtype, self.is_there = data, data.shape, data.dtype, True
+
+    def __getitem__(self, where: object) -> np.ndarray:
+        if not self.is_there:
+            raise OSError("no such file")
+        return np.asarray(self.data[where])  # type: ignore[index]
+
+
+def test_a_file_that_is_taken_away_is_named_once_and_others_are_drawn() -> None:
+    lent, listener, rng = Lendable(texture(0)), Noting(), np.random.default_rng(0)
+    pictures = [Picture(lent, "YX", "lent.tif"), Picture(texture(1), "YX", "own.tif")]
+    patches = Patches(find_windows(pictures), listener)
+    lent.is_there = False
+    assert all(patches.draw(64, rng).std() > 0 for _ in range(20))
+    assert listener.notes == ["lent.tif can no longer be read (no such file): the training goes on with the others"]
+    lent.is_there = True
+    own = {patches.draw(256, rng, shrink=0.0).tobytes() for _ in range(60)}
+    assert len(own) == 16  # the symmetries of both
+
+
+def test_where_no_file_is_left_it_is_said() -> None:
+    lent = Lendable(texture(0))
+    patches = Patches(find_windows([Picture(lent, "YX", "lent.tif")]))
+    lent.is_there = False
+    with pytest.raises(PictureError, match="see whether their disk is there"):
+        patches.draw(64, np.random.default_rng(0))
 
 
 def test_patches_have_their_size_whatever_the_picture_has() -> None:

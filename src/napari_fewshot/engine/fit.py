@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass
 class Fitted(Generic[M]):
-    """What came of it: the averaged, best weights are in ``module``."""
+    """What came of it: the averaged, best weights are in ``module``; ``error`` is what ended it before its time."""
 
     module: M
     steps: int = 0
@@ -67,6 +67,7 @@ class Fitted(Generic[M]):
     best: float | None = None
     losses: list[float] = field(default_factory=list)
     stopped: bool = False
+    error: Exception | None = None
 
 
 def fit(
@@ -92,7 +93,8 @@ def fit(
     Raises
     ------
     ComputeError
-        Not enough memory for the smallest step, or no finite loss even after lowering the rate.
+        Not enough memory for the smallest step, or no finite loss even after lowering the rate. After some steps it is
+        what ended them; so is, where there is a keeper, whatever else goes wrong.
     """
     return _Loop(objective, schedule, listener, rng, started or time.perf_counter(), keeper, crew).run()
 
@@ -124,26 +126,14 @@ class _Loop(Generic[M]):
 
     def run(self) -> Fitted[M]:
         self._with_room(self._look)
-        while not self._is_over():
-            if time.perf_counter() - self.listened >= max(LISTEN_S, LOOK_SHARE * self.look_cost_s):
-                self.listened = time.perf_counter()
-                if self.objective.listen(self.listener):
-                    self._with_room(self._look_again)
-            try:
-                values = self._step()
-            except ComputeError as error:
-                if not self.fitted.steps:
-                    raise
-                self.listener.note(f"{error}; the best so far is kept")
-                break
-            if values is None:
-                continue
-            self.fitted.steps += 1
-            self.fitted.losses.append(sum(values.values()))
-            if self._is_time_to_look():
-                self._with_room(self._look)
-                self._keep()
-            self._report(values)
+        try:
+            while not self._is_over():
+                self._advance()
+        except Exception as error:  # hours of training are worth more than knowing why they ended
+            if not self.fitted.steps or not (self.keeper or isinstance(error, ComputeError)):
+                raise
+            self.fitted.error = error
+            self.listener.note(f"{error}; the best so far is kept")
         self._keep()
         has_news = self.objective.listen(self.listener)  # the last strokes count too
         if self.fitted.steps and (self.keeper or not self.fitted.stopped):  # a user's stop is answered at once
@@ -152,6 +142,22 @@ class _Loop(Generic[M]):
             self._with_room(self._look)
         self.fitted.seconds = time.perf_counter() - self.started
         return self.fitted
+
+    def _advance(self) -> None:
+        """Hear the user, take a step, look at times."""
+        if time.perf_counter() - self.listened >= max(LISTEN_S, LOOK_SHARE * self.look_cost_s):
+            self.listened = time.perf_counter()
+            if self.objective.listen(self.listener):
+                self._with_room(self._look_again)
+        values = self._step()
+        if values is None:
+            return
+        self.fitted.steps += 1
+        self.fitted.losses.append(sum(values.values()))
+        if self._is_time_to_look():
+            self._with_room(self._look)
+            self._keep()
+        self._report(values)
 
     def _is_time_to_look(self) -> bool:
         budget = self.schedule.budget

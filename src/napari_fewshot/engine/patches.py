@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from napari_fewshot.core.errors import PictureError
+from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.windows import EMPTY_STD, Window
 from napari_fewshot.tasks.degrade import bin_down
 
 TRIES = 20
+READ_TRIES = 100
 
 Rng = np.random.Generator
 
@@ -21,9 +24,12 @@ class Patches:
     ----------
     sources : mapping of str to sequence of Window
         A source is drawn in proportion to the square root of its windows, so that the largest does not drown the others.
+    listener : Listener
+        Told of each picture that can no longer be read.
     """
 
-    def __init__(self, sources: Mapping[str, Sequence[Window]]) -> None:
+    def __init__(self, sources: Mapping[str, Sequence[Window]], listener: Listener = SILENT) -> None:
+        self.listener, self.named = listener, set[str]()
         self.sources = [list(windows) for windows in sources.values()]
         shares = np.sqrt([len(windows) for windows in self.sources])
         self.shares = shares / shares.sum()
@@ -38,13 +44,27 @@ class Patches:
         return turned(patch, rng)
 
     def _crop(self, side_px: int, rng: Rng, shrink: float) -> np.ndarray:
-        windows = self.sources[rng.choice(len(self.sources), p=self.shares)]
-        window = windows[rng.integers(len(windows))]
-        shape = window.picture.plane_shape
-        factor = 2 if min(shape) >= 2 * side_px and rng.random() < shrink else 1
-        box = _box_near(window, factor * side_px, rng)
-        unit = window.intensity.to_unit(window.picture.take_plane(window.index, box))
-        return crop(bin_down(unit, factor) if factor > 1 else unit, side_px, rng)
+        """A patch of what can be read; no picture is given up, since its disk may be back in a moment."""
+        for _ in range(READ_TRIES):
+            windows = self.sources[rng.choice(len(self.sources), p=self.shares)]
+            window = windows[rng.integers(len(windows))]
+            shape = window.picture.plane_shape
+            factor = 2 if min(shape) >= 2 * side_px and rng.random() < shrink else 1
+            try:
+                plane = window.picture.take_plane(window.index, _box_near(window, factor * side_px, rng))
+            except Exception as error:  # third-party readers raise anything
+                self._name(window.picture.name, error)
+                continue
+            unit = window.intensity.to_unit(plane)
+            return crop(bin_down(unit, factor) if factor > 1 else unit, side_px, rng)
+        raise PictureError(
+            f"{', '.join(sorted(self.named)[:3])} ... can no longer be read: see whether their disk is there"
+        )
+
+    def _name(self, name: str, error: Exception) -> None:
+        if name not in self.named:
+            self.named.add(name)
+            self.listener.note(f"{name} can no longer be read ({error}): the training goes on with the others")
 
 
 def _box_near(window: Window, side_px: int, rng: Rng) -> tuple[slice, slice]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, StorageError
 from napari_fewshot.core.shelf import ModelFile
+from napari_fewshot.core.spectrum import Spectrum
 from napari_fewshot.engine.checkpoint import Checkpoint
 from napari_fewshot.engine.crew import ALONE, Together, n_processes
 from napari_fewshot.engine.device import choose_device
@@ -58,6 +59,8 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
         A model folder exists already, or the disk is full or read-only.
     ComputeError
         The device does not exist, or an extra that was asked for is not installed.
+
+    Whatever ends it after some steps is raised when the models of these steps are saved.
     """
     check_recipe(recipe, out)
     crew = Together(recipe.device == "cpu") if n_processes() > 1 else ALONE
@@ -68,7 +71,8 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     except StopRequested:
         listener.note(NOTHING_LEARNED)
         return []
-    train, held_out = (Sources(Patches(part), recipe.labelled) for part in parts)
+    train, held_out = (Sources(Patches(part, listener), recipe.labelled) for part in parts)
+    spectra = _spectra(recipe, train.patches)
     logbook = Logbook(recipe.log) if recipe.log and crew.rank == 0 else None
     torch.manual_seed(recipe.seed)
     in_bfloat16 = device.startswith("cuda") if recipe.in_bfloat16 is None else recipe.in_bfloat16
@@ -86,17 +90,18 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
         objective.close()
         if logbook:
             logbook.close()
-    if crew.rank:
-        return []
     if fitted.stopped and not fitted.steps:
         listener.note(NOTHING_LEARNED)
         return []
     try:
-        cards = _save(recipe, fitted, objective.latest, train.patches, out)
+        cards = _save(recipe, fitted, objective.latest, spectra, out) if crew.rank == 0 else []
     except StorageError as error:
         cure = f"; what was learned is in {checkpoint.path}: --resume {out} saves it into another --out"
         raise StorageError(f"{error}{cure if checkpoint.path.is_file() else ''}") from None
-    if not fitted.stopped:
+    if fitted.error:
+        listener.note(f"{out} has the models of {fitted.steps} steps, and a checkpoint with which to --resume")
+        raise fitted.error
+    if cards and not fitted.stopped:
         checkpoint.remove()
     return cards
 
@@ -125,16 +130,25 @@ def _head_of(module: Shared, model: str) -> nn.Module | None:
     return parts["restore"][model] if "restore" in parts and model in parts["restore"] else None
 
 
+def _spectra(recipe: Recipe, patches: Patches) -> dict[str, tuple[Spectrum, Spectrum]]:
+    """Of what each restoration model is given; measured at the beginning, when the images can be read."""
+    rng = np.random.default_rng(recipe.seed)
+    wanted = {model: MODELS[model] for model in recipe.models if model in MODELS}
+    return {model: training_spectrum(t.name, t.models[model], patches, rng) for model, t in wanted.items()}
+
+
 def _save(
-    recipe: Recipe, fitted: Fitted[Shared], scores: dict[str, float], patches: Patches, out: Path
+    recipe: Recipe,
+    fitted: Fitted[Shared],
+    scores: dict[str, float],
+    spectra: dict[str, tuple[Spectrum, Spectrum]],
+    out: Path,
 ) -> list[ModelCard]:
-    cards, rng = [], np.random.default_rng(recipe.seed)
+    cards = []
     for model in recipe.models:
         task = next(t for t in TASKS.values() if model in t.models)
         mine = {"held-out L1": scores[f"{model} L1"]} if model in MODELS else _others(scores)
-        card = _card(recipe, model, task.name, fitted, mine)
-        if task.corrupt:
-            card = replace(card, spectrum=training_spectrum(task.name, card.factor, patches, rng))
+        card = replace(_card(recipe, model, task.name, fitted, mine), spectrum=spectra.get(model))
         network = Network.of_card(card)
         network.load_state_dict(_states(fitted.module, model), strict=_head_of(fitted.module, model) is not None)
         cards.append(Generator(card, network).save(out / model))
