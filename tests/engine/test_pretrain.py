@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 
 from napari_fewshot.core.errors import ComputeError, FewshotError, ModelError, PictureError, StorageError
 from napari_fewshot.core.picture import Picture
@@ -206,6 +207,25 @@ def test_losses_scores_and_samples_are_logged(tmp_path: Path, superalloy: Sample
     assert set(log.Tags()["images"]) == set(pretexts)
 
 
+def test_a_log_that_cannot_be_written_is_left_out(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+
+    class Full:
+        def __getattr__(self, name: str) -> object:
+            raise OSError(28, "No space left on device")
+
+    listener = Noting()
+    log = logbook.Logbook(tmp_path, listener)
+    log.writer.close()
+    log.writer = Full()
+    log.losses(1, {"l1": torch.ones(())})
+    log.scores(1, {"l1": 1.0})
+    log.pictures(1, {"inpaint": np.zeros((4, 4), np.float32)})
+    log.close()
+    (note,) = listener.notes
+    assert "No space left on device" in note and "goes on without a log" in note
+
+
 def test_a_missing_extra_is_named(tmp_path: Path, superalloy: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(ComputeError, match=r"napari-fewshot\[pretrain\]"):
@@ -274,6 +294,7 @@ def stand_in_the_way(folder: Path) -> None:
         ({"fidelity": "beauty"}, None, ModelError, "choose from l1, psnr"),
         ({}, stand_in_the_way, StorageError, "choose another folder"),
         ({"net": TINY}, "full", StorageError, "has room for 0 MB"),
+        ({"log": Path(__file__)}, None, StorageError, "choose another folder"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_training(

@@ -73,7 +73,7 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
         return []
     train, held_out = (Sources(Patches(part, listener), recipe.labelled) for part in parts)
     spectra = _spectra(recipe, train.patches)
-    logbook = Logbook(recipe.log) if recipe.log and crew.rank == 0 else None
+    logbook = Logbook(recipe.log, listener) if recipe.log and crew.rank == 0 else None
     torch.manual_seed(recipe.seed)
     in_bfloat16 = device.startswith("cuda") if recipe.in_bfloat16 is None else recipe.in_bfloat16
     objective = Combined(

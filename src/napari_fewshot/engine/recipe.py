@@ -17,6 +17,7 @@ from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.engine.checkpoint import check_room
 from napari_fewshot.engine.crew import ALONE, Crew
 from napari_fewshot.engine.fit import Schedule
+from napari_fewshot.engine.logbook import check_log
 from napari_fewshot.engine.pretexts import PRETEXTS
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Pretext, Shared
 from napari_fewshot.engine.pretexts.restore import FIDELITIES, MODELS, Restore
@@ -149,6 +150,8 @@ def check_recipe(recipe: Recipe, out: Path) -> None:
         An unknown pretext or network, or an option that makes no training.
     StorageError
         A model folder exists already, or the disk is full or read-only.
+    ComputeError
+        An extra that was asked for is not installed.
     """
     unknown = set(recipe.pretexts) - PRETEXTS.keys()
     if unknown or not recipe.pretexts:
@@ -172,6 +175,8 @@ def check_recipe(recipe: Recipe, out: Path) -> None:
             raise StorageError(
                 f"{out / model} exists already: choose another folder (a saved model is never overwritten)"
             )
+    if recipe.log:
+        check_log(recipe.log)
     check_room(out, (SNAPSHOT_BYTES + MODEL_BYTES * len(recipe.models)) * _n_parameters(recipe))
 
 
