@@ -77,10 +77,12 @@ def test_a_cluster_that_ends_the_job_gets_a_model_and_a_checkpoint(folder, tmp_p
     """SIGTERM after some steps; the same command with --resume goes on."""
     from napari_fewshot.engine.pretexts.inpaint import Inpaint
 
-    learn = Inpaint.losses
+    learn, calls = Inpaint.losses, []
 
     def ending(self, shared, drawn):
-        signal.raise_signal(signal.SIGTERM)
+        calls.append(drawn)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
         return learn(self, shared, drawn)
 
     command = ["pretrain", "--data", folder, "--pretexts", "inpaint", "--widths", 4, 8, "--steps", 3, "--device", "cpu"]
@@ -90,7 +92,7 @@ def test_a_cluster_that_ends_the_job_gets_a_model_and_a_checkpoint(folder, tmp_p
     steps = [json.loads((tmp_path / "first" / "em-segment" / "card.json").read_text())["steps"]]
     assert run(*command, "--out", tmp_path / "second", "--resume", tmp_path / "first") == 0
     steps += [json.loads((tmp_path / "second" / "em-segment" / "card.json").read_text())["steps"]]
-    assert steps == [1, 3]
+    assert steps == [2, 3]
 
 
 def test_stopped_before_anything_was_learned_no_model_is_saved(folder, tmp_path, monkeypatch, capsys):
@@ -101,7 +103,7 @@ def test_stopped_before_anything_was_learned_no_model_is_saved(folder, tmp_path,
         return Intensity.measure(plane)
 
     monkeypatch.setattr(windows, "Intensity", SimpleNamespace(measure=ending))
-    assert run("pretrain", "--data", folder, "--out", tmp_path / "made", *TINY) == 0
+    assert run("pretrain", "--data", folder, "--out", tmp_path / "made", *TINY) == 130
     assert "no model is saved" in capsys.readouterr().err and not [*tmp_path.glob("made/em-*")]
 
 

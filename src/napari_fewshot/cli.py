@@ -42,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FewshotError as error:
         print(f"napari-fewshot: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("napari-fewshot: stopped; finished files are complete, the others are not there", file=sys.stderr)
+    except KeyboardInterrupt as end:
+        said = str(end) or "stopped; finished files are complete, the others are not there"
+        print(f"napari-fewshot: {said}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

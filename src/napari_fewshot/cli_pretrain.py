@@ -106,6 +106,7 @@ def pretrain(
     """
     from napari_fewshot.core.shelf import read_model
     from napari_fewshot.engine.device import use_threads
+    from napari_fewshot.engine.listen import StopRequested
     from napari_fewshot.engine.pretexts.restore import MODELS
     from napari_fewshot.engine.pretrain import pretrain as run
     from napari_fewshot.engine.recipe import NET, Recipe
@@ -143,7 +144,10 @@ def pretrain(
             rate=rate,
             fidelity=fidelity,
         )
-        cards = run(recipe, out, listener)
+        try:
+            cards = run(recipe, out, listener)
+        except StopRequested:
+            raise KeyboardInterrupt("stopped before anything was learned: no model is saved") from None
     for card in cards:
         describe(card)
     return cards

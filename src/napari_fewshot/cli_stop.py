@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from napari_fewshot.api_listeners import Teller
 from napari_fewshot.cli_speech import show
+
+ECHO_S = 1.0  # a signal this soon after the first is the same one, handed on by a launcher that got it as well
 
 
 class Stoppable(Teller):
@@ -18,18 +21,26 @@ class Stoppable(Teller):
     def stopped(self) -> bool:
         if self.is_stopped and not self.was_told:  # not by the signal's handler, which may have cut off a print
             self.was_told = True
-            self.note("stopping; Ctrl-C again ends at once, and keeps nothing")
+            self.note("stopping; Ctrl-C again ends at once, and keeps nothing more")
         return self.is_stopped
 
 
 @contextmanager
 def stoppable() -> Iterator[Stoppable]:
-    """A listener that Ctrl-C stops, or the SIGTERM that a cluster sends first; Ctrl-C again ends at once."""
+    """A listener that Ctrl-C stops, or the SIGTERM that a cluster sends first; either of them again ends at once."""
     listener = Stoppable(show)
+    stopped_at: list[float] = []
 
-    def stop(*_: object) -> None:
+    def stop(number: int, _: object) -> None:
+        stopped_at.append(time.monotonic())
         listener.is_stopped = True
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        if stopped_at[-1] - stopped_at[0] > ECHO_S:
+            restore()
+            signal.raise_signal(number)
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -37,5 +48,4 @@ def stoppable() -> Iterator[Stoppable]:
     try:
         yield listener
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

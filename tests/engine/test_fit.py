@@ -14,6 +14,7 @@ from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.engine.fit import Schedule, fit
 from napari_fewshot.engine.listen import Listener, Silent
+from napari_fewshot.engine.objective import Snapshot
 from tests.engine.noting import Noting
 
 
@@ -93,6 +94,27 @@ def test_a_score_after_new_strokes_that_is_not_a_number_is_none() -> None:
             return float("nan") if self.step else 0.5
 
     assert fit(Painted(), schedule(1), Silent(), RNG).best is None
+
+
+def test_a_long_training_is_stopped_within_its_first_look() -> None:
+    class Looking(Parabola):
+        n_looked = 0
+
+        def score(self, module: nn.Module) -> float | None:
+            module(torch.zeros(1, 1))
+            self.n_looked += 1
+            return None
+
+    class Nowhere:
+        def load(self) -> None:
+            return None
+
+        def save(self, snapshot: Snapshot) -> None:
+            pass
+
+    objective = Looking()
+    fitted = fit(objective, schedule(None), Noting(stop_after=0), RNG, keeper=Nowhere())
+    assert fitted.stopped and not fitted.steps and not objective.n_looked
 
 
 def test_worse_weights_never_replace_the_best() -> None:

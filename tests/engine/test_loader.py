@@ -11,6 +11,7 @@ import threading
 import psutil
 import pytest
 
+from napari_fewshot.engine.listen import Silent, StopRequested
 from napari_fewshot.engine.loader import AHEAD, load
 
 WAYS = pytest.mark.parametrize("n_loaders", [0, 1, 2])
@@ -44,6 +45,32 @@ def test_what_goes_wrong_while_drawing_is_raised_where_it_is_taken(n_loaders: in
     coming = load(lambda step: 1 // step, 0, n_loaders)
     with pytest.raises(ZeroDivisionError):
         next(coming)
+
+
+class Stopping(Silent):
+    """Asks to stop, and lets what waits in this process go on."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def stopped(self) -> bool:
+        self.go_on.set()
+        return True
+
+
+def test_a_stop_is_heard_while_a_thread_draws() -> None:
+    listener = Stopping()
+    with pytest.raises(StopRequested):
+        next(load(lambda step: listener.go_on.wait(60), listener=listener))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="draws in threads here")
+def test_a_stop_does_not_wait_for_a_process_that_draws() -> None:
+    go_on = multiprocessing.get_context("fork").Event()
+    with pytest.raises(StopRequested):
+        next(load(lambda step: go_on.wait(60), n_loaders=2, listener=Stopping()))
+    assert not go_on.is_set()
+    go_on.set()
 
 
 FORGETFUL = """

@@ -16,6 +16,7 @@ from napari_fewshot.core.picture import Picture
 from napari_fewshot.core.shelf import Shelf, read_model
 from napari_fewshot.engine import checkpoint, logbook
 from napari_fewshot.engine.generator import Generator
+from napari_fewshot.engine.listen import StopRequested
 from napari_fewshot.engine.predict import predict_plane
 from napari_fewshot.engine.pretexts.inpaint import Inpaint
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Sources
@@ -85,6 +86,12 @@ def test_a_stop_leaves_usable_models_and_something_to_go_on_with(tmp_path: Path,
     cards = pretrain(recipe(superalloy, device="cpu", steps=9), tmp_path, Noting(stop_after=2))
     assert {c.name for c in cards} == ALL and {c.steps for c in cards} == {2}
     assert (tmp_path / checkpoint.FILE).exists()
+
+
+def test_stopped_before_the_first_step_there_is_no_model(tmp_path: Path, superalloy: Sample) -> None:
+    with pytest.raises(StopRequested):
+        pretrain(recipe(superalloy, device="cpu"), tmp_path, Noting(stop_after=0))
+    assert not [*tmp_path.glob("em-*")]
 
 
 def test_stopping_and_resuming_gives_what_not_stopping_gives(tmp_path: Path, superalloy: Sample) -> None:
@@ -286,7 +293,8 @@ def stand_in_the_way(folder: Path) -> None:
         ({"pictures": (Picture(np.zeros((1, 99, 99)), "ZYX"),)}, None, PictureError, "show some structure"),
         ({"pretexts": {"juggle": 1.0}}, None, ModelError, "no pretext 'juggle'"),
         ({"pretexts": {"inpaint": 0.0}}, None, ModelError, "larger than 0"),
-        ({"batch": 0}, None, ModelError, "is empty"),
+        ({"batch": 0}, None, ModelError, "makes no training"),
+        ({"batch": 100_000}, None, ModelError, "choose 1 to 1024"),
         ({"restorations": ("em-juggle",)}, None, ModelError, "choose any of them"),
         ({"net": {"name": "perceptron"}}, None, ModelError, "known are"),
         ({}, fill, StorageError, "exists already"),

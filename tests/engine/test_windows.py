@@ -7,6 +7,7 @@ import pytest
 
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
+from napari_fewshot.engine.listen import StopRequested
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.windows import difference_hash, find_windows, hold_out, source_of
 from tests.engine.noting import Noting
@@ -82,6 +83,12 @@ def test_a_file_that_is_taken_away_is_named_once_and_others_are_drawn() -> None:
     lent.is_there = True
     own = {patches.draw(256, rng, shrink=0.0).tobytes() for _ in range(60)}
     assert len(own) == 16  # the symmetries of both
+
+
+def test_a_stop_is_heard_between_patches() -> None:
+    patches = Patches(find_windows([Picture(texture(0), "YX", "own.tif")]), Noting(stop_after=0))
+    with pytest.raises(StopRequested):
+        patches.draw(64, np.random.default_rng(0))
 
 
 def test_where_no_file_is_left_it_is_said() -> None:

@@ -220,9 +220,9 @@ class _Loop(Generic[M]):
         return score >= self.fitted.best + self.schedule.margin
 
     def _in_a_hurry(self, *modules: nn.Module) -> AbstractContextManager[None]:
-        """A user's stop is answered at once, after the first step: there is a result by then."""
-        is_user = self.keeper is None and self.fitted.steps > 0
-        return interruptible(self.listener, *modules) if is_user else nullcontext()
+        """A stop is answered at once: a user's when there is a result; a long training's, which keeps one, before that."""
+        can_leave = self.fitted.steps == 0 if self.keeper else self.fitted.steps > 0
+        return interruptible(self.listener, *modules) if can_leave and self.crew is ALONE else nullcontext()
 
     def _keep(self) -> None:
         if self.keeper is None or self.crew.rank:

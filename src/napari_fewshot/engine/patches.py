@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from napari_fewshot.core.errors import PictureError
-from napari_fewshot.engine.listen import SILENT, Listener
+from napari_fewshot.engine.listen import SILENT, Listener, StopRequested
 from napari_fewshot.engine.windows import EMPTY_STD, Window
 from napari_fewshot.tasks.degrade import bin_down
 
@@ -25,7 +25,7 @@ class Patches:
     sources : mapping of str to sequence of Window
         A source is drawn in proportion to the square root of its windows, so that the largest does not drown the others.
     listener : Listener
-        Told of each picture that can no longer be read.
+        Told of each picture that can no longer be read; can stop the drawing, which then raises `StopRequested`.
     """
 
     def __init__(self, sources: Mapping[str, Sequence[Window]], listener: Listener = SILENT) -> None:
@@ -36,6 +36,8 @@ class Patches:
 
     def draw(self, side_px: int, rng: Rng, shrink: float = 0.6) -> np.ndarray:
         """One (side_px, side_px) float32 patch; reduced twofold, which lowers its own noise, with probability ``shrink``."""
+        if self.listener.stopped():
+            raise StopRequested
         patch = self._crop(side_px, rng, shrink)
         for _ in range(TRIES):
             if patch.std() >= EMPTY_STD:

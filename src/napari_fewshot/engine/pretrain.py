@@ -33,7 +33,6 @@ from napari_fewshot.engine.widen import take_over
 from napari_fewshot.engine.windows import find_windows, hold_out
 from napari_fewshot.tasks import TASKS
 
-NOTHING_LEARNED = "stopped before anything was learned: no model is saved"
 CURVE_POINTS = 200
 
 
@@ -44,8 +43,15 @@ class Deputy(Silent):
         self.stopped = listener.stopped  # type: ignore[method-assign]
 
 
+class Undisturbed(Silent):
+    """Talks, and hears no stop: a process that left a step would let the others of its crew wait for ever."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.note = listener.note  # type: ignore[method-assign]
+
+
 def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[ModelCard]:
-    """Pretrain and write one model folder for each embedded model; a stop keeps what was learned until then, if anything.
+    """Pretrain and write one model folder for each embedded model; a stop keeps what was learned until then.
 
     While it runs, and after a stop, ``out`` also holds a checkpoint with which another call can ``resume``.
 
@@ -60,25 +66,25 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     ComputeError
         The device does not exist, or an extra that was asked for is not installed.
 
+    StopRequested
+        The listener asked to stop before anything was learned.
+
     Whatever ends it after some steps is raised when the models of these steps are saved.
     """
     check_recipe(recipe, out)
     crew = Together(recipe.device == "cpu") if n_processes() > 1 else ALONE
     device = crew.device if isinstance(crew, Together) else choose_device(recipe.device)
     listener = Deputy(listener) if crew.rank else listener
-    try:
-        parts = hold_out(find_windows(recipe.pictures, listener))
-    except StopRequested:
-        listener.note(NOTHING_LEARNED)
-        return []
-    train, held_out = (Sources(Patches(part, listener), recipe.labelled) for part in parts)
+    drawing = listener if crew is ALONE else Undisturbed(listener)
+    parts = hold_out(find_windows(recipe.pictures, listener))
+    train, held_out = (Sources(Patches(part, drawing), recipe.labelled) for part in parts)
     spectra = _spectra(recipe, train.patches)
     logbook = Logbook(recipe.log, listener) if recipe.log and crew.rank == 0 else None
     torch.manual_seed(recipe.seed)
     in_bfloat16 = device.startswith("cuda") if recipe.in_bfloat16 is None else recipe.in_bfloat16
     objective = Combined(
         recipe.net, recipe.make_pretexts(device, crew), train, held_out, recipe.seed + 7919 * crew.rank, device, in_bfloat16,
-        recipe.n_loaders, logbook,
+        recipe.n_loaders, logbook, drawing,
     )  # fmt: skip
     for model in sorted(recipe.start, key=lambda m: (m.card.name in recipe.models, m.card.name == SEGMENT)):
         _begin_with(objective.module, model)
@@ -91,8 +97,7 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
         if logbook:
             logbook.close()
     if fitted.stopped and not fitted.steps:
-        listener.note(NOTHING_LEARNED)
-        return []
+        raise StopRequested
     try:
         cards = _save(recipe, fitted, objective.latest, spectra, out) if crew.rank == 0 else []
     except StorageError as error:

@@ -26,6 +26,7 @@ NET: dict[str, Any] = {"name": "residual-unet", "widths": [16, 32, 64, 128]}
 SEGMENT = "em-segment"
 SNAPSHOT_BYTES = 40  # per parameter: weights, their mean, the best, two moments of Adam, twice while it is replaced
 MODEL_BYTES = 4  # per parameter
+MAX_BATCH = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +167,8 @@ def check_recipe(recipe: Recipe, out: Path) -> None:
         raise ModelError(
             f"a learning rate of {recipe.rate:g} learns nothing: 0.001 is usual, 0.0003 for a second training"
         )
-    if recipe.batch < 1:
-        raise ModelError(f"a batch of {recipe.batch} is empty: choose 1 or more")
+    if not 1 <= recipe.batch <= MAX_BATCH:
+        raise ModelError(f"a batch of {recipe.batch} makes no training: choose 1 to {MAX_BATCH}, 8 to 32 for a GPU")
     if not all(weight > 0 for weight in recipe.pretexts.values()):
         raise ModelError("the weight of a pretext must be larger than 0: leave it out instead")
     for model in recipe.models:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_fewshot.engine.device import place
-from napari_fewshot.engine.listen import Listener
+from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.loader import load
 from napari_fewshot.engine.logbook import Logbook
 from napari_fewshot.engine.pretexts.pretext import Pretext, Shared, Sources
@@ -38,15 +38,19 @@ class Combined:
         Compute the backbone in bfloat16.
     n_loaders : int
         That draw in the background, see `load`.
+    listener : Listener
+        Can stop the waiting for what they draw.
     """
 
     def __init__(
         self, net: dict[str, Any], pretexts: Mapping[Pretext, float], sources: Sources, held_out: Sources,
         seed: int = 0, device: str = "cpu", in_bfloat16: bool = False, n_loaders: int = 1, logbook: Logbook | None = None,
+        listener: Listener = SILENT,
     ) -> None:  # fmt: skip
         self.weights = dict(pretexts)
         self.module = place(Shared(net, {p.name: p for p in pretexts}, in_bfloat16), device)
-        self.sources, self.seed, self.n_loaders, self.logbook = sources, seed, n_loaders, logbook
+        self.sources, self.seed, self.n_loaders = sources, seed, n_loaders
+        self.logbook, self.listener = logbook, listener
         self.drawers = {p.material: p for p in reversed(self.weights)}  # the first of each material draws for all
         self.judged = {p: p.judged_on(held_out, np.random.default_rng(VALIDATION_SEED)) for p in pretexts}
         self.steps = 0
@@ -54,7 +58,7 @@ class Combined:
         self.coming: Generator[dict[str, Any], None, None] | None = None
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        self.coming = self.coming or load(self._draw, self.steps, self.n_loaders)
+        self.coming = self.coming or load(self._draw, self.steps, self.n_loaders, self.listener)
         drawn = next(self.coming)
         self.steps += 1
         terms = {
