@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from napari_fewshot.cli_files import KEPT_OPEN, Files, list_pictures, open_pictures, read_labels, read_whole
+from napari_fewshot.cli_files import KEPT_OPEN, Files, list_pictures, open_pictures
+from napari_fewshot.cli_labelled import read_labelled
 from napari_fewshot.cli_speech import describe
 from napari_fewshot.cli_stop import stoppable
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
-
-if TYPE_CHECKING:
-    from napari_fewshot.engine.pretexts.pretext import LabelledSet
 
 Widths = Annotated[list[int] | None, Parameter(consume_multiple=True)]
 
@@ -119,7 +117,7 @@ def pretrain(
         pictures = open_pictures(paths, files, listener.note, 0 if loaders > 1 else KEPT_OPEN)
         if not pictures:
             raise PictureError("there is no picture to learn from: check --data and --leave-out")
-        sets = tuple(_labelled_set(folder) for folder in labelled or ())
+        sets = tuple(read_labelled(folder) for folder in labelled or ())
         planes = f"{sum(p.n_planes for p in pictures)} planes of {_names([p.name for p in pictures])}"
         recipe = Recipe(
             pictures=tuple(pictures),
@@ -174,11 +172,3 @@ def parse_pretexts(text: str) -> dict[str, float]:
 def _names(names: list[str], at_most: int = 40) -> str:
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return ", ".join(Path(name).stem for name in names[:at_most]) + more
-
-
-def _labelled_set(folder: Path) -> LabelledSet:
-    from napari_fewshot.engine.pretexts.pretext import LabelledSet
-
-    images = list_pictures([folder / "images"])
-    labels = [folder / "labels" / path.name for path in images]
-    return LabelledSet(folder.name, tuple(read_whole(p) for p in images), tuple(read_labels(p) for p in labels))
