@@ -118,7 +118,6 @@ def pretrain(
         if not pictures:
             raise PictureError("there is no picture to learn from: check --data and --leave-out")
         sets = tuple(read_labelled(folder) for folder in labelled or ())
-        planes = f"{sum(p.n_planes for p in pictures)} planes of {_names([p.name for p in pictures])}"
         recipe = Recipe(
             pictures=tuple(pictures),
             labelled=sets,
@@ -135,7 +134,6 @@ def pretrain(
             in_bfloat16=None if precision == "auto" else precision == "bfloat16",
             n_loaders=loaders,
             log=log,
-            data=planes + ("; label maps of " + ", ".join(s.name for s in sets) if sets else ""),
             command=" ".join(["napari-fewshot", *sys.argv[1:]]),
             licence=licence,
             restorations=tuple(name.strip() for name in models.split(",")) if models else tuple(MODELS),
@@ -167,8 +165,3 @@ def parse_pretexts(text: str) -> dict[str, float]:
         except ValueError:
             raise ModelError(f"'{weight}' is not a weight: write --pretexts like restore:1,contrast:0.1") from None
     return found
-
-
-def _names(names: list[str], at_most: int = 40) -> str:
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(Path(name).stem for name in names[:at_most]) + more

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("few_pixels")
 def recipe(sample: Sample, **changes: object) -> Recipe:
     image, truth = sample
     labelled = LabelledSet("toy", (image,), (truth - 1,))
-    made = Recipe((Picture(image[None], "ZYX", "toy"),), (labelled,), net=TINY, steps=1, data="toy", command="test")
+    made = Recipe((Picture(image[None], "ZYX", "toy"),), (labelled,), net=TINY, steps=1, command="test")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -52,6 +52,24 @@ def test_every_embedded_model_comes_out_and_works(tmp_path: Path, superalloy: Sa
         if generator.has_head:
             assert predict_plane(generator, superalloy[0][:64, :64])[0].shape == (64 * card.factor,) * 2
     assert not [*tmp_path.glob("checkpoint*")]
+
+
+def test_a_card_tells_what_was_learned_from_and_what_its_score_is_of(tmp_path: Path, superalloy: Sample) -> None:
+    """Images without a usable place are not claimed, and few planes are not said to be held out."""
+    few = recipe(superalloy, device="cpu", pretexts={"restore": 1.0}, restorations=("em-denoise",))
+    empty = Picture(np.zeros((99, 99), np.uint8), "YX", "empty.tif")
+    few = replace(few, pictures=(*few.pictures, empty))
+    noise = np.random.default_rng(0).integers(0, 255, (11, 64, 64)).astype(np.uint8)
+    many = replace(few, pictures=(Picture(noise, "ZYX", "stack.tif"), empty), pretexts=few.pretexts | {"episodic": 1.0})
+    listener = Noting()
+    for wanted, data, score in (
+        (few, "1 planes of toy", "training L1"),
+        (many, "11 planes of stack; label maps of toy", "held-out L1"),
+    ):
+        card = pretrain(wanted, tmp_path / score, listener)[0]
+        assert card.data == data and set(card.scores) == {score}
+    assert sum("nothing of empty.tif is used" in note for note in listener.notes) == 2
+    assert sum("too few planes to hold one out" in note for note in listener.notes) == 1
 
 
 def test_one_restoration_alone_is_made_when_asked_for(tmp_path: Path, superalloy: Sample) -> None:
@@ -210,7 +228,7 @@ def test_losses_scores_and_samples_are_logged(tmp_path: Path, superalloy: Sample
     pretexts = {"restore": 1.0, "inpaint": 1.0, "hybrid": 1.0, "episodic": 1.0, "contrast": 1.0}
     pretrain(recipe(superalloy, device="cpu", pretexts=pretexts, log=tmp_path / "log"), tmp_path / "out")
     log = EventAccumulator(str(tmp_path / "log")).Reload()
-    assert {"loss/restore l1", "held out/episode mean IoU"} <= set(log.Tags()["scalars"])
+    assert {"loss/restore l1", "score/episode mean IoU"} <= set(log.Tags()["scalars"])
     assert set(log.Tags()["images"]) == set(pretexts)
 
 

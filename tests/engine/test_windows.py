@@ -9,7 +9,7 @@ from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.engine.listen import StopRequested
 from napari_fewshot.engine.patches import Patches
-from napari_fewshot.engine.windows import difference_hash, find_windows, hold_out, source_of
+from napari_fewshot.engine.windows import described, difference_hash, find_windows, hold_out, source_of
 from tests.engine.noting import Noting
 
 
@@ -36,6 +36,23 @@ def test_near_duplicates_and_empty_places_are_left_out() -> None:
     empty = np.where(noise.random((256, 256)) < 1e-3, 255, 100).astype(np.uint8)
     (kept,) = find_windows([picture([*planes, empty, texture(1)], "stack_1.tif")]).values()
     assert [w.index for w in kept] == [(0,), (7,)]
+
+
+def test_what_shows_nothing_is_named() -> None:
+    spike = np.zeros((99, 99), np.float32)
+    spike[5, 5] = 1e9
+    useless = [spike, np.full((99, 99), np.nan), np.ones((99, 99)), texture(1)[:50]]
+    pictures = [Picture(data, "YX", f"useless{i}") for i, data in enumerate(useless)]
+    listener = Noting()
+    found = find_windows([Picture(texture(0), "YX", "own.tif"), *pictures], listener)
+    assert described(found) == "1 planes of own"
+    assert "nothing of useless0, useless1, useless2, useless3 is used" in listener.notes[-1]
+
+
+def test_of_few_planes_none_is_held_out() -> None:
+    found = find_windows([picture([texture(i, 64, 4) for i in range(10)], "few.tif")])
+    train, judged = hold_out(found)
+    assert train == found and not judged
 
 
 def test_a_large_plane_has_many_windows() -> None:

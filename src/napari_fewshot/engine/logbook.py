@@ -40,7 +40,7 @@ class Logbook:
             self._write(lambda writer: _add(writer, "loss", step, values))
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
-        self._write(lambda writer: _add(writer, "held out", step, scores))
+        self._write(lambda writer: _add(writer, "score", step, scores))
         self._write(lambda writer: writer.flush())
 
     def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:

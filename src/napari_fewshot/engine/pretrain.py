@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ from napari_fewshot.engine.logbook import Logbook
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.pretexts.combined import Combined
-from napari_fewshot.engine.pretexts.pretext import Shared, Sources
+from napari_fewshot.engine.pretexts.pretext import Pretext, Shared, Sources
 from napari_fewshot.engine.pretexts.restore import MODELS
 from napari_fewshot.engine.recipe import SEGMENT, Recipe, check_recipe
 from napari_fewshot.engine.spectra import training_spectrum
 from napari_fewshot.engine.widen import take_over
-from napari_fewshot.engine.windows import find_windows, hold_out
+from napari_fewshot.engine.windows import Windows, described, find_windows, hold_out
 from napari_fewshot.tasks import TASKS
 
 CURVE_POINTS = 200
@@ -50,6 +50,15 @@ class Undisturbed(Silent):
         self.note = listener.note  # type: ignore[method-assign]
 
 
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What cards tell beside the recipe; ``score`` is the name of a restoration's, ``spectra`` its inputs', by model."""
+
+    data: str
+    score: str
+    spectra: dict[str, tuple[Spectrum, Spectrum]]
+
+
 def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[ModelCard]:
     """Pretrain and write one model folder for each embedded model; a stop keeps what was learned until then.
 
@@ -65,7 +74,6 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
         A model folder exists already, or the disk is full or read-only.
     ComputeError
         The device does not exist, or an extra that was asked for is not installed.
-
     StopRequested
         The listener asked to stop before anything was learned.
 
@@ -76,15 +84,19 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     device = crew.device if isinstance(crew, Together) else choose_device(recipe.device)
     listener = Deputy(listener) if crew.rank else listener
     drawing = listener if crew is ALONE else Undisturbed(listener)
-    parts = hold_out(find_windows(recipe.pictures, listener))
-    train, held_out = (Sources(Patches(part, drawing), recipe.labelled) for part in parts)
-    spectra = _spectra(recipe, train.patches)
-    logbook = Logbook(recipe.log, listener) if recipe.log and crew.rank == 0 else None
+    windows = find_windows(recipe.pictures, listener)
+    train, held_out = hold_out(windows)
+    if not held_out:
+        listener.note("too few planes to hold one out: the scores are of images that are trained on")
+    train_on, judge_on = (Sources(Patches(part, drawing), recipe.labelled) for part in (train, held_out or train))
     torch.manual_seed(recipe.seed)
-    in_bfloat16 = device.startswith("cuda") if recipe.in_bfloat16 is None else recipe.in_bfloat16
+    pretexts = recipe.make_pretexts(device, crew)
+    score = "held-out L1" if held_out else "training L1"
+    facts = Facts(_data(recipe, windows, pretexts), score, _spectra(recipe, train_on.patches))
+    logbook = Logbook(recipe.log, listener) if recipe.log and crew.rank == 0 else None
     objective = Combined(
-        recipe.net, recipe.make_pretexts(device, crew), train, held_out, recipe.seed + 7919 * crew.rank, device, in_bfloat16,
-        recipe.n_loaders, logbook, drawing,
+        recipe.net, pretexts, train_on, judge_on, recipe.seed + 7919 * crew.rank, device,
+        recipe.computes_in_bfloat16(device), recipe.n_loaders, logbook, drawing,
     )  # fmt: skip
     for model in sorted(recipe.start, key=lambda m: (m.card.name in recipe.models, m.card.name == SEGMENT)):
         _begin_with(objective.module, model)
@@ -99,7 +111,7 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     if fitted.stopped and not fitted.steps:
         raise StopRequested
     try:
-        cards = _save(recipe, fitted, objective.latest, spectra, out) if crew.rank == 0 else []
+        cards = _save(recipe, fitted, objective.latest, facts, out) if crew.rank == 0 else []
     except StorageError as error:
         cure = f"; what was learned is in {checkpoint.path}: --resume {out} saves it into another --out"
         raise StorageError(f"{error}{cure if checkpoint.path.is_file() else ''}") from None
@@ -135,6 +147,12 @@ def _head_of(module: Shared, model: str) -> nn.Module | None:
     return parts["restore"][model] if "restore" in parts and model in parts["restore"] else None
 
 
+def _data(recipe: Recipe, windows: Windows, pretexts: Iterable[Pretext]) -> str:
+    """What was learned from, for the cards."""
+    sets = [s.name for s in recipe.labelled] if any(p.uses_labels for p in pretexts) else []
+    return described(windows) + (f"; label maps of {', '.join(sets)}" if sets else "")
+
+
 def _spectra(recipe: Recipe, patches: Patches) -> dict[str, tuple[Spectrum, Spectrum]]:
     """Of what each restoration model is given; measured at the beginning, when the images can be read."""
     rng = np.random.default_rng(recipe.seed)
@@ -142,18 +160,14 @@ def _spectra(recipe: Recipe, patches: Patches) -> dict[str, tuple[Spectrum, Spec
     return {model: training_spectrum(t.name, t.models[model], patches, rng) for model, t in wanted.items()}
 
 
-def _save(
-    recipe: Recipe,
-    fitted: Fitted[Shared],
-    scores: dict[str, float],
-    spectra: dict[str, tuple[Spectrum, Spectrum]],
-    out: Path,
-) -> list[ModelCard]:
+def _save(recipe: Recipe, fitted: Fitted[Shared], scores: dict[str, float], facts: Facts, out: Path) -> list[ModelCard]:
     cards = []
     for model in recipe.models:
         task = next(t for t in TASKS.values() if model in t.models)
-        mine = {"held-out L1": scores[f"{model} L1"]} if model in MODELS else _others(scores)
-        card = replace(_card(recipe, model, task.name, fitted, mine), spectrum=spectra.get(model))
+        mine = {facts.score: scores[f"{model} L1"]} if model in MODELS else _others(scores)
+        card = replace(
+            _card(recipe, model, task.name, fitted, mine), data=facts.data, spectrum=facts.spectra.get(model)
+        )
         network = Network.of_card(card)
         network.load_state_dict(_states(fitted.module, model), strict=_head_of(fitted.module, model) is not None)
         cards.append(Generator(card, network).save(out / model))
@@ -172,7 +186,7 @@ def _states(module: Shared, model: str) -> dict[str, Tensor]:
 
 def _card(recipe: Recipe, name: str, task: str, fitted: Fitted[Any], scores: dict[str, float]) -> ModelCard:
     card = ModelCard(name, task, recipe.net, factor=TASKS[task].models[name], zooms=TASKS[task].zooms)
-    card = replace(card, data=recipe.data, command=recipe.command, licence=recipe.licence, seed=recipe.seed)
+    card = replace(card, command=recipe.command, licence=recipe.licence, seed=recipe.seed)
     before = next((m.card for m in recipe.start if m.card.name == name), None)
     return stamp(
         card,

@@ -62,7 +62,7 @@ class Recipe:
         That draw patches in the background: 1 is a thread, more are processes; 0 draws in between.
     log : Path or None
         Folder for TensorBoard.
-    data, command, licence : str
+    command, licence : str
         For the cards.
     restorations : tuple of str
         The models that ``restore`` makes; fewer get more steps each, and the backbone to themselves.
@@ -87,7 +87,6 @@ class Recipe:
     in_bfloat16: bool | None = None
     n_loaders: int = 1
     log: Path | None = None
-    data: str = ""
     command: str = ""
     licence: str = "BSD-3-Clause"
     restorations: tuple[str, ...] = tuple(MODELS)
@@ -117,6 +116,9 @@ class Recipe:
             "pictures": [f"{p.name} {p.shape}" for p in self.pictures],
             "labelled": [s.name for s in self.labelled],
         }
+
+    def computes_in_bfloat16(self, device: str) -> bool:
+        return device.startswith("cuda") if self.in_bfloat16 is None else self.in_bfloat16
 
     @property
     def schedule(self) -> Schedule:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,8 @@ WINDOW_PX = 256
 MINIMUM_PX = 64
 EMPTY_STD = 0.03  # of the unit scale, after binning twofold; below, a window shows nothing
 NEAR_BITS = 12  # of 64: hashes closer than this are near-duplicates, as in CEM500K
-HOLD_EVERY = 20
+FIRST_HELD, HOLD_EVERY = 10, 20  # planes
+NAMED = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +60,18 @@ class Source:
     windows: list[Window] = field(default_factory=list)
     hashes: list[np.uint64] = field(default_factory=list)
 
-    def add(self, window: Window, image: np.ndarray) -> None:
+    def add(self, window: Window, image: np.ndarray) -> bool:
         """Keep a window, (Y, X) on the unit scale, unless it shows nothing or what another shows already."""
         small = bin_down(image, 2)
         if small.std() < EMPTY_STD:
-            return
+            return False
         found = difference_hash(small)
         known = np.array(self.hashes, np.uint64)
-        if not len(known) or int(np.bitwise_count(known ^ found).min()) >= NEAR_BITS:
-            self.windows.append(window)
-            self.hashes.append(found)
+        if len(known) and int(np.bitwise_count(known ^ found).min()) < NEAR_BITS:
+            return False
+        self.windows.append(window)
+        self.hashes.append(found)
+        return True
 
     def drop(self, picture: Picture) -> None:
         """Forget the windows of a picture."""
@@ -86,13 +90,15 @@ def find_windows(pictures: Sequence[Picture], listener: Listener = SILENT) -> Wi
         The listener asked to stop.
     """
     sources: dict[str, Source] = {}
+    unused: list[str] = []
     n_seen = 0
     for picture in pictures:
         source = sources.setdefault(source_of(picture.name), Source())
         try:
-            for window, image in _all_windows(picture, listener):
-                n_seen += 1
-                source.add(window, image)
+            kept = [source.add(window, image) for window, image in _all_windows(picture, listener)]
+            n_seen += len(kept)
+            if not any(kept):
+                unused.append(picture.name)
         except StopRequested:
             raise
         except Exception as error:  # a damaged file makes third-party readers raise anything
@@ -106,17 +112,28 @@ def find_windows(pictures: Sequence[Picture], listener: Listener = SILENT) -> Wi
         )
     n_kept = sum(map(len, found.values()))
     listener.note(f"{n_kept} of {n_seen} places in {len(found)} sources are used; others are empty or near-duplicates")
+    if unused:
+        listener.note(
+            f"nothing of {_named(unused)} is used: smaller than {MINIMUM_PX} px, empty, or like another image"
+        )
     return found
+
+
+def described(windows: Windows) -> str:
+    """How many planes of which pictures there are windows of."""
+    every = [window for of_source in windows.values() for window in of_source]
+    names = dict.fromkeys(Path(window.picture.name).stem for window in every)
+    return f"{len(set(map(_plane, every)))} planes of {_named(list(names))}"
 
 
 def hold_out(windows: Windows) -> tuple[Windows, Windows]:
     """Windows to train on and windows to judge on: those of every twentieth plane, which training never sees.
 
-    With fewer planes than that nothing can be spared, and the first plane is judged on.
+    Of few planes none can be spared, and there are none to judge on.
     """
     planes = list(dict.fromkeys(_plane(w) for of_source in windows.values() for w in of_source))
-    judged = set(planes[HOLD_EVERY // 2 :: HOLD_EVERY])
-    return _of_planes(windows, set(planes) - judged), _of_planes(windows, judged or set(planes[:1]))
+    judged = set(planes[FIRST_HELD::HOLD_EVERY])
+    return _of_planes(windows, set(planes) - judged), _of_planes(windows, judged)
 
 
 def source_of(name: str) -> str:
@@ -135,7 +152,6 @@ def difference_hash(image: np.ndarray) -> np.uint64:
 def _all_windows(picture: Picture, listener: Listener) -> Iterator[tuple[Window, np.ndarray]]:
     """All windows of a picture with their pixels on the unit scale."""
     if min(picture.plane_shape) < MINIMUM_PX:
-        listener.note(f"{picture.name} is left out: smaller than {MINIMUM_PX} px")
         return
     for index in picture.plane_indices():
         if listener.stopped():
@@ -149,6 +165,11 @@ def _all_windows(picture: Picture, listener: Listener) -> Iterator[tuple[Window,
             for x, x_end in pairwise(map(int, xs)):
                 window = Window(picture, index, (y, x), (y_end - y, x_end - x), intensity)
                 yield window, intensity.to_unit(plane[y:y_end, x:x_end])
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _plane(window: Window) -> tuple[int, PlaneIndex]:

@@ -40,6 +40,7 @@ class Episodic(Pretext):
 
     name = "episodic"
     material = "episodes"
+    uses_labels = True
 
     def __init__(self, device: str = "cpu", batch: int = 2) -> None:
         self.device, self.batch = device, batch

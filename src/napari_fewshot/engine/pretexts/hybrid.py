@@ -62,6 +62,7 @@ class Hybrid(Pretext):
 
     name = "hybrid"
     material = "diffused"
+    uses_labels = True
 
     def __init__(self, device: str = "cpu", batch: int = 2) -> None:
         self.device, self.batch = device, batch

@@ -73,8 +73,11 @@ class Pretext(ABC):
     device : str
     batch : int
         How much is drawn for a step.
+    uses_labels : bool
+        Whether it learns from labelled sets, where there are any.
     """
 
+    uses_labels = False
     name: str
     material: str
     device: str
