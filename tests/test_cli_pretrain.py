@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -123,10 +124,48 @@ def test_a_signal_to_all_processes_ends_as_well(folder, tmp_path):
     assert (tmp_path / "made" / "em-segment" / "card.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threads", -3], "--threads -3 makes no training"),
+        (["--steps", 0], "--steps 0 makes no training"),
+        (["--seconds", "nan"], "seconds cannot be nan"),
+        (["--resume", "nope"], "nope holds no checkpoint"),
+        (["--start", "nope"], "no model is in nope"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_file_is_opened(folder, tmp_path, capsys, options, message):
+    assert run("pretrain", "--data", folder, "--out", tmp_path / "made", *TINY[:4], *options) == 2
+    said = capsys.readouterr().err
+    assert message in said and "left out" not in said
+
+
+def test_a_training_begins_with_one_model_or_with_those_of_a_stopped_training(folder, tmp_path):
+    command = ["pretrain", "--data", folder, *TINY]
+    run(*command, "--out", tmp_path / "a")
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"as a stopped training leaves it")
+    for start in ("a", "a/em-segment"):
+        out = tmp_path / start.replace("/", "-") / "b"
+        assert run(*command, "--out", out, "--start", tmp_path / start) == 0
+        assert json.loads((out / "em-segment" / "card.json").read_text())["steps"] == 2
+
+
+def test_a_card_has_the_command_that_makes_its_model_whoever_called_it(folder, tmp_path):
+    asked = {"data": [folder], "out": tmp_path / "my own", "pretexts": "inpaint", "steps": 1, "device": "cpu"}
+    (card,) = cli_pretrain.pretrain(**asked, widths=[4, 8])
+    program, *words = shlex.split(card.command)
+    assert program == "napari-fewshot" and words[:3] == ["pretrain", "--data", str(folder)]
+    (tmp_path / "my own").rename(tmp_path / "first")
+    assert run(*words) == 0
+    assert json.loads((tmp_path / "my own" / "em-segment" / "card.json").read_text())["command"] == card.command
+
+
 def test_pretexts_have_weights():
     assert parse_pretexts("restore:1,inpaint:0.5, episodic") == {"restore": 1.0, "inpaint": 0.5, "episodic": 1.0}
     with pytest.raises(ModelError, match="is not a weight"):
         parse_pretexts("restore:much")
+    with pytest.raises(ModelError, match="twice"):
+        parse_pretexts("inpaint:1,inpaint:2")
 
 
 def test_a_network_is_chosen_by_its_name_and_size(folder, tmp_path):
@@ -141,6 +180,6 @@ def test_a_network_is_chosen_by_its_name_and_size(folder, tmp_path):
         "--receptive-px",
         84,
     ]
-    assert run(*command, "--pretexts", "inpaint", "--steps", 0, "--device", "cpu") == 0
+    assert run(*command, "--pretexts", "inpaint", "--steps", 1, "--device", "cpu") == 0
     card = json.loads((tmp_path / "made" / "em-segment" / "card.json").read_text())
     assert card["net"] == {"name": "receptive-unet", "receptive_px": 84}

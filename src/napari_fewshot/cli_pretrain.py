@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
+import shlex
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from napari_fewshot.api_listeners import Teller
 from napari_fewshot.cli_files import KEPT_OPEN, Files, list_pictures, open_pictures
 from napari_fewshot.cli_labelled import read_labelled
-from napari_fewshot.cli_speech import describe
+from napari_fewshot.cli_speech import describe, show
 from napari_fewshot.cli_stop import stoppable
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError, PictureError
+from napari_fewshot.core.shelf import CARD, ModelFile, read_model
 
 Widths = Annotated[list[int] | None, Parameter(consume_multiple=True)]
 
@@ -61,12 +66,12 @@ def pretrain(
     leave_out
         Files whose name contains this are not used.
     pretexts
-        Any of restore (makes the four restoration models), episodic, inpaint, hybrid and contrast (make em-segment),
+        Any of restore (makes the restoration models), episodic, inpaint, hybrid and contrast (make em-segment),
         with commas, each with its weight after a colon if it is not 1: restore,inpaint:0.5,episodic,contrast:0.1
     models
-        Restoration models to make, with commas; all four when empty. One alone gets more steps, and the backbone to itself.
+        Restoration models to make, with commas; all when empty. One alone gets more steps, and the backbone to itself.
     start
-        Folder of model folders of an earlier pretraining to begin with, of these widths or of a divisor of each.
+        Model folder, or folder of those of an earlier pretraining, to begin with; of these widths or of a divisor of each.
     resume
         Folder of a pretraining that was stopped, to go on with as if it had not; the other options stay the same.
     seconds
@@ -102,51 +107,81 @@ def pretrain(
     licence
         What the cards say of the models.
     """
-    from napari_fewshot.core.shelf import read_model
+    command = command_of(locals())  # before anything else is named
     from napari_fewshot.engine.device import use_threads
     from napari_fewshot.engine.listen import StopRequested
     from napari_fewshot.engine.pretexts.restore import MODELS
     from napari_fewshot.engine.pretrain import pretrain as run
-    from napari_fewshot.engine.recipe import NET, Recipe
+    from napari_fewshot.engine.recipe import NET, Recipe, check_recipe
 
-    use_threads(threads)
-    paths = [p for p in list_pictures(data) if not leave_out or leave_out not in p.name]
+    for name, value in (("threads", threads), ("steps", steps)):
+        if value is not None and value < 1:
+            raise ModelError(f"--{name} {value} makes no training: choose 1 or more, or leave it out")
     given = {"name": net, "widths": widths, "receptive_px": receptive_px}
     description = {k: v for k, v in given.items() if v is not None}
-    with stoppable() as listener, ExitStack() as files:
-        pictures = open_pictures(paths, files, listener.note, 0 if loaders > 1 else KEPT_OPEN)
+    recipe = Recipe(
+        pictures=(),
+        seconds=seconds,
+        pretexts=parse_pretexts(pretexts),
+        steps=steps,
+        start=read_models(start) if start else (),
+        resume=resume,
+        seed=seed,
+        device=device,
+        adversarial=adversarial,
+        net=NET if description == {"name": NET["name"]} else description,
+        batch=batch,
+        in_bfloat16=None if precision == "auto" else precision == "bfloat16",
+        n_loaders=loaders,
+        log=log,
+        command=command,
+        licence=licence,
+        restorations=tuple(name.strip() for name in models.split(",")) if models else tuple(MODELS),
+        rate=rate,
+        fidelity=fidelity,
+    )
+    check_recipe(recipe, out)
+    use_threads(threads)
+    paths = [p for p in list_pictures(data) if not leave_out or leave_out not in p.name]
+    with ExitStack() as files:
+        pictures = open_pictures(paths, files, Teller(show).note, 0 if loaders > 1 else KEPT_OPEN)
         if not pictures:
             raise PictureError("there is no picture to learn from: check --data and --leave-out")
         sets = tuple(read_labelled(folder) for folder in labelled or ())
-        recipe = Recipe(
-            pictures=tuple(pictures),
-            labelled=sets,
-            seconds=seconds,
-            pretexts=parse_pretexts(pretexts),
-            steps=steps,
-            start=tuple(read_model(folder) for folder in sorted(start.iterdir())) if start else (),
-            resume=resume,
-            seed=seed,
-            device=device,
-            adversarial=adversarial,
-            net=NET if description == {"name": NET["name"]} else description,
-            batch=batch,
-            in_bfloat16=None if precision == "auto" else precision == "bfloat16",
-            n_loaders=loaders,
-            log=log,
-            command=" ".join(["napari-fewshot", *sys.argv[1:]]),
-            licence=licence,
-            restorations=tuple(name.strip() for name in models.split(",")) if models else tuple(MODELS),
-            rate=rate,
-            fidelity=fidelity,
-        )
+        listener = files.enter_context(stoppable())
         try:
-            cards = run(recipe, out, listener)
+            cards = run(replace(recipe, pictures=tuple(pictures), labelled=sets), out, listener)
         except StopRequested:
             raise KeyboardInterrupt("stopped before anything was learned: no model is saved") from None
     for card in cards:
         describe(card)
     return cards
+
+
+def command_of(given: Mapping[str, Any]) -> str:
+    """The command line that asks `pretrain` for what it was given, whoever called it."""
+    words = ["napari-fewshot", "pretrain"]
+    for name, parameter in inspect.signature(pretrain).parameters.items():
+        if given[name] != parameter.default:
+            values = given[name] if isinstance(given[name], list | tuple) else [given[name]]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
+
+
+def read_models(folder: Path) -> tuple[ModelFile, ...]:
+    """The model in a folder, or those in its folders.
+
+    Raises
+    ------
+    ModelError
+        There is none.
+    """
+    found = sorted(p.parent for p in (*folder.glob(CARD), *folder.glob(f"[!.]*/{CARD}")))
+    if not found:
+        raise ModelError(
+            f"no model is in {folder}: --start takes the --out of an earlier pretraining, or a model folder"
+        )
+    return tuple(map(read_model, found))
 
 
 def parse_pretexts(text: str) -> dict[str, float]:
@@ -155,11 +190,13 @@ def parse_pretexts(text: str) -> dict[str, float]:
     Raises
     ------
     ModelError
-        A weight that is no number.
+        A weight that is no number, or a name that is there twice.
     """
-    found = {}
+    found: dict[str, float] = {}
     for part in text.split(","):
         name, _, weight = part.strip().partition(":")
+        if name in found:
+            raise ModelError(f"--pretexts has {name} twice: give it one weight")
         try:
             found[name] = float(weight or 1)
         except ValueError:

@@ -49,9 +49,7 @@ class Checkpoint:
         """
         if self.resume is None:
             return None
-        path = self.resume / FILE
-        if not path.is_file():
-            raise ModelError(f"{self.resume} holds no {FILE}: choose the folder of a pretraining that was stopped")
+        path = find_checkpoint(self.resume)
         try:
             with safetensors.safe_open(path, "pt") as file:
                 notes = json.loads(file.metadata()["snapshot"])
@@ -92,6 +90,13 @@ class Checkpoint:
     def remove(self) -> None:
         """Nothing is left to go on with."""
         self.path.unlink(missing_ok=True)
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """The checkpoint in a folder; raises ModelError where there is none."""
+    if not (folder / FILE).is_file():
+        raise ModelError(f"{folder} holds no {FILE}: choose the folder of a pretraining that was stopped")
+    return folder / FILE
 
 
 def check_room(folder: Path, n_bytes: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from napari_fewshot.core.errors import ModelError, StorageError
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import Picture
 from napari_fewshot.core.shelf import ModelFile
-from napari_fewshot.engine.checkpoint import check_room
+from napari_fewshot.engine.checkpoint import check_room, find_checkpoint
 from napari_fewshot.engine.crew import ALONE, Crew
 from napari_fewshot.engine.fit import Schedule
 from napari_fewshot.engine.logbook import check_log
+from napari_fewshot.engine.nets import NETS
 from napari_fewshot.engine.pretexts import PRETEXTS
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Pretext, Shared
 from napari_fewshot.engine.pretexts.restore import FIDELITIES, MODELS, Restore
@@ -156,31 +158,68 @@ def check_recipe(recipe: Recipe, out: Path) -> None:
     ComputeError
         An extra that was asked for is not installed.
     """
+    _check_choices(recipe)
+    _check_numbers(recipe)
+    _check_net(recipe.net)
+    for model in recipe.models:
+        if (out / model).exists():
+            raise StorageError(
+                f"{out / model} exists already: choose another folder (a saved model is never overwritten)"
+            )
+    if recipe.resume:
+        find_checkpoint(recipe.resume)
+    if recipe.log:
+        check_log(recipe.log)
+    check_room(out, (SNAPSHOT_BYTES + MODEL_BYTES * len(recipe.models)) * _n_parameters(recipe))
+
+
+def _check_choices(recipe: Recipe) -> None:
     unknown = set(recipe.pretexts) - PRETEXTS.keys()
     if unknown or not recipe.pretexts:
         raise ModelError(f"there is no pretext {', '.join(sorted(unknown))!r}: choose from {', '.join(PRETEXTS)}")
-    if not recipe.restorations or set(recipe.restorations) - MODELS.keys():
-        raise ModelError(
-            f"'restore' makes {', '.join(MODELS)}: choose any of them, not {', '.join(recipe.restorations)!r}"
-        )
+    models = recipe.restorations
+    if not models or set(models) - MODELS.keys() or len(set(models)) < len(models):
+        raise ModelError(f"'restore' makes {', '.join(MODELS)}: choose any of them once, not {', '.join(models)!r}")
+    if Restore.name not in recipe.pretexts and set(models) != MODELS.keys():
+        raise ModelError(f"{', '.join(models)} comes of 'restore': add it to the pretexts, or name no models")
     if recipe.fidelity not in FIDELITIES:
         raise ModelError(f"there is no fidelity {recipe.fidelity!r}: choose from {', '.join(FIDELITIES)}")
+
+
+def _check_numbers(recipe: Recipe) -> None:
+    least = {
+        "steps": recipe.steps or 0,
+        "seed": recipe.seed,
+        "loaders": recipe.n_loaders,
+        "adversarial": recipe.adversarial,
+    }
+    for name, value in least.items():
+        if not 0 <= value < inf:
+            raise ModelError(f"{name} cannot be {value:g}: choose 0 or more")
+    above = {"seconds": recipe.seconds} | {f"the weight of {name}": value for name, value in recipe.pretexts.items()}
+    for name, value in above.items():
+        if not 0 < value < inf:
+            raise ModelError(f"{name} cannot be {value:g}: choose more than 0, or leave it out")
     if not 0 < recipe.rate < 1:
         raise ModelError(
             f"a learning rate of {recipe.rate:g} learns nothing: 0.001 is usual, 0.0003 for a second training"
         )
     if not 1 <= recipe.batch <= MAX_BATCH:
         raise ModelError(f"a batch of {recipe.batch} makes no training: choose 1 to {MAX_BATCH}, 8 to 32 for a GPU")
-    if not all(weight > 0 for weight in recipe.pretexts.values()):
-        raise ModelError("the weight of a pretext must be larger than 0: leave it out instead")
-    for model in recipe.models:
-        if (out / model).exists():
-            raise StorageError(
-                f"{out / model} exists already: choose another folder (a saved model is never overwritten)"
-            )
-    if recipe.log:
-        check_log(recipe.log)
-    check_room(out, (SNAPSHOT_BYTES + MODEL_BYTES * len(recipe.models)) * _n_parameters(recipe))
+
+
+def _check_net(net: dict[str, Any]) -> None:
+    name, options = net["name"], {k: v for k, v in net.items() if k != "name"}
+    if name not in NETS:
+        raise ModelError(f"there is no network {name!r}: choose from {', '.join(NETS)}")
+    widths = options.get("widths", [1])
+    if not widths or min(widths) < 1:
+        raise ModelError(f"widths cannot be {widths}: give the channels of each level, 1 or more, finest first")
+    try:
+        with torch.device("meta"):
+            NETS[name](**options)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{name} cannot be made so ({error}): check --net, --widths and --receptive-px") from None
 
 
 def _n_parameters(recipe: Recipe) -> int:
