@@ -135,7 +135,15 @@ def test_processes_that_draw_change_nothing(tmp_path: Path, superalloy: Sample) 
 def test_only_the_same_training_can_be_resumed(tmp_path: Path, superalloy: Sample) -> None:
     wanted = recipe(superalloy, device="cpu", steps=4, pretexts={"inpaint": 1.0})
     pretrain(wanted, tmp_path / "first", Noting(stop_after=1))
-    for changes, message in (({"seed": 1}, "another seed"), ({"resume": tmp_path / "none"}, "holds no checkpoint")):
+    listener = Noting()
+    pretrain(replace(wanted, resume=tmp_path / "first", steps=None, seconds=0.1), tmp_path / "third", listener)
+    assert any("until 0.1 s now, no longer 4 steps" in note for note in listener.notes)
+    for changes, message in (
+        ({"seed": 1}, "another seed"),
+        ({"in_bfloat16": True}, "another precision"),
+        ({"start": (read_model(tmp_path / "first" / "em-segment"),)}, "another start"),
+        ({"resume": tmp_path / "none"}, "holds no checkpoint"),
+    ):
         with pytest.raises(ModelError, match=message):
             pretrain(replace(wanted, **({"resume": tmp_path / "first"} | changes)), tmp_path / "second")  # type: ignore[arg-type]
     (tmp_path / "first" / checkpoint.FILE).write_bytes(b"no safetensors")

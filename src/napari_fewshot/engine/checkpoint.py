@@ -16,6 +16,7 @@ import safetensors.torch
 from torch import Tensor
 
 from napari_fewshot.core.errors import ModelError, StorageError
+from napari_fewshot.engine.listen import SILENT, Listener
 from napari_fewshot.engine.objective import Snapshot
 
 FILE = "checkpoint.safetensors"
@@ -29,15 +30,20 @@ class Checkpoint:
     folder : Path
         Where snapshots are kept.
     recipe : dict
-        What must be the same for a training to go on; JSON values.
+        What must be the same for a training to go on, but for its ``end``; JSON values.
     objective : object
         Has a ``state_dict`` of what it needs beside the loop's states.
     resume : Path or None
         A folder with the checkpoint of the training to go on with.
+    listener : Listener
+        Told of another end.
     """
 
-    def __init__(self, folder: Path, recipe: dict[str, Any], objective: Any, resume: Path | None) -> None:
+    def __init__(
+        self, folder: Path, recipe: dict[str, Any], objective: Any, resume: Path | None, listener: Listener = SILENT
+    ) -> None:
         self.path, self.recipe, self.objective, self.resume = folder / FILE, recipe, objective, resume
+        self.listener = listener
 
     def load(self) -> Snapshot | None:
         """Read and verify the checkpoint to go on from.
@@ -56,7 +62,11 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} is damaged ({error}): start anew, or choose another folder") from None
-        differing = [k for k, v in self.recipe.items() if notes["recipe"].get(k) != v]
+        differing = [k for k, v in self.recipe.items() if notes["recipe"].get(k, v) != v]  # earlier ones noted less
+        if "end" in differing:
+            differing.remove("end")
+            was, now = notes["recipe"]["end"], self.recipe["end"]
+            self.listener.note(f"the learning rate falls until {now} now, no longer {was} as when the training began")
         if differing:
             raise ModelError(
                 f"{path} is of a training with another {', '.join(differing)}: use the options it was started with"

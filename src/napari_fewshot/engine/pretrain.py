@@ -100,7 +100,7 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
     )  # fmt: skip
     for model in sorted(recipe.start, key=lambda m: (m.card.name in recipe.models, m.card.name == SEGMENT)):
         _begin_with(objective.module, model)
-    checkpoint = Checkpoint(out, recipe.identity, objective, recipe.resume)
+    checkpoint = Checkpoint(out, recipe.identity(device), objective, recipe.resume, listener)
     try:
         rng = np.random.default_rng(recipe.seed)
         fitted = fit(objective, recipe.schedule, listener, rng, keeper=checkpoint, crew=crew)

@@ -103,10 +103,12 @@ class Recipe:
             *([SEGMENT] if set(self.pretexts) != {"restore"} else ()),
         ]
 
-    @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self, device: str) -> dict[str, Any]:
         """What must not change between a stop and going on; JSON values."""
         return {
+            "end": f"{self.seconds:g} s" if self.steps is None else f"{self.steps} steps",
+            "precision": "bfloat16" if self.computes_in_bfloat16(device) else "float32",
+            "start": [model.card.id for model in self.start],
             "net": self.net,
             "pretexts": dict(self.pretexts),
             "seed": self.seed,
