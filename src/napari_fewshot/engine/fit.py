@@ -186,12 +186,18 @@ class _Loop(Generic[M]):
         for group in self.optimizer.param_groups:
             group["lr"] = agreed(self.crew, self._rate_now())
         self.optimizer.zero_grad(set_to_none=True)
-        with self._in_a_hurry(self.objective.module):
-            terms = self.objective.losses(self.rng)
-        total = torch.stack(list(terms.values())).sum()
+        shortage: MemoryError | None = None
+        try:
+            with as_memory_error(), self._in_a_hurry(self.objective.module):
+                terms = self.objective.losses(self.rng)
+                total = torch.stack(list(terms.values())).sum()
+                total.backward()  # type: ignore[no-untyped-call]
+        except MemoryError as error:
+            shortage = error
+        if agreed(self.crew, shortage is not None) > 0:  # in any process: the others would wait for its gradients
+            raise shortage or MemoryError("another process has too little memory")
         if not torch.isfinite(self.crew.mean(total)):
             return None
-        total.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.crew, self.objective.module.parameters())
         if not torch.isfinite(nn.utils.clip_grad_norm_(self.objective.module.parameters(), 1.0)):
             return None
