@@ -69,7 +69,8 @@ def pretrain(
         Any of restore (makes the restoration models), episodic, inpaint, hybrid and contrast (make em-segment),
         with commas, each with its weight after a colon if it is not 1: restore,inpaint:0.5,episodic,contrast:0.1
     models
-        Restoration models to make, with commas; all when empty. One alone gets more steps, and the backbone to itself.
+        Of the restoration models those to make, with commas (em-denoise,em-sharpen); all when empty. One alone gets more
+        steps, and the backbone to itself.
     start
         Model folder, or folder of those of an earlier pretraining, to begin with; of these widths or of a divisor of each.
     resume

@@ -59,9 +59,7 @@ class Patches:
                 continue
             unit = window.intensity.to_unit(plane)
             return crop(bin_down(unit, factor) if factor > 1 else unit, side_px, rng)
-        raise PictureError(
-            f"{', '.join(sorted(self.named)[:3])} ... can no longer be read: see whether their disk is there"
-        )
+        raise PictureError(f"{min(self.named)} and others can no longer be read: see whether their disk is there")
 
     def _name(self, name: str, error: Exception) -> None:
         if name not in self.named:

@@ -110,16 +110,10 @@ def pretrain(recipe: Recipe, out: Path, listener: Listener = SILENT) -> list[Mod
             logbook.close()
     if fitted.stopped and not fitted.steps:
         raise StopRequested
-    try:
-        cards = _save(recipe, fitted, objective.latest, facts, out) if crew.rank == 0 else []
-    except StorageError as error:
-        cure = f"; what was learned is in {checkpoint.path}: --resume {out} saves it into another --out"
-        raise StorageError(f"{error}{cure if checkpoint.path.is_file() else ''}") from None
+    cards = _finish(recipe, fitted, objective.latest, facts, checkpoint) if crew.rank == 0 else []
     if fitted.error:
         listener.note(f"{out} has the models of {fitted.steps} steps, and a checkpoint with which to --resume")
         raise fitted.error
-    if cards and not fitted.stopped:
-        checkpoint.remove()
     return cards
 
 
@@ -158,6 +152,21 @@ def _spectra(recipe: Recipe, patches: Patches) -> dict[str, tuple[Spectrum, Spec
     rng = np.random.default_rng(recipe.seed)
     wanted = {model: MODELS[model] for model in recipe.models if model in MODELS}
     return {model: training_spectrum(t.name, t.models[model], patches, rng) for model, t in wanted.items()}
+
+
+def _finish(
+    recipe: Recipe, fitted: Fitted[Shared], scores: dict[str, float], facts: Facts, checkpoint: Checkpoint
+) -> list[ModelCard]:
+    """Save the models; a checkpoint with nothing more to learn is removed."""
+    out = checkpoint.path.parent
+    try:
+        cards = _save(recipe, fitted, scores, facts, out)
+    except StorageError as error:
+        cure = f"; what was learned is in {checkpoint.path}: --resume {out} saves it into another --out"
+        raise StorageError(f"{error}{cure if checkpoint.path.is_file() else ''}") from None
+    if not (fitted.stopped or fitted.error):
+        checkpoint.remove()
+    return cards
 
 
 def _save(recipe: Recipe, fitted: Fitted[Shared], scores: dict[str, float], facts: Facts, out: Path) -> list[ModelCard]:
