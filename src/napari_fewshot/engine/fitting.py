@@ -70,7 +70,9 @@ class FittingHead:
 def offsets_of(generator: Generator) -> Tensor | None:
     """What is added to the logits of a segmentation of which one class is never to be missed, (K,)."""
     point = generator.card.never_miss
-    return None if point is None else torch.from_numpy(point.offsets(generator.card.class_numbers)).to(generator.device)
+    if point is None or not point.n_pixels:  # a wish that waits for strokes asks for nothing yet
+        return None
+    return torch.from_numpy(point.offsets(generator.card.class_numbers)).to(generator.device)
 
 
 def _middle(box: Box, side_px: int) -> Box:
