@@ -41,7 +41,7 @@ def test_good_background_is_wanted_even_and_good_structure_as_it_is(grainy: np.n
 
 def test_a_denoiser_learns_that_the_grain_of_a_support_is_no_structure(denoiser: Generator, grainy: np.ndarray) -> None:
     labels = declared(grainy.shape)
-    tuned = fine_tune_restore(denoiser, [(grainy, Regions(labels))], Budget(steps=100))
+    tuned = fine_tune_restore(denoiser, [(grainy, Regions(labels))], Budget(steps=60))
     before, after = (nf.predict(g, grainy) for g in (denoiser, tuned))
     assert tuned.card.scores["held-out error removed"] > 0.05
     assert after[labels == 1].std() < 0.95 * before[labels == 1].std()
