@@ -35,13 +35,14 @@ from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import PaintedPlane, Painting, painting_of
 from napari_fewshot.engine.extras import terms_of
 from napari_fewshot.engine.fine_tune import fine_tune_segment
-from napari_fewshot.engine.fit import Schedule, fit
+from napari_fewshot.engine.fit import fit
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.guide import Guide, confident_dots
 from napari_fewshot.engine.listen import SILENT
 from napari_fewshot.engine.network import Network
 from napari_fewshot.engine.painted import FeatureCache
 from napari_fewshot.engine.predict import predict_plane
+from napari_fewshot.engine.schedule import Schedule
 from napari_fewshot.engine.segment import MARGIN, OnStrokes, solver_of
 
 Row = dict[str, Any]

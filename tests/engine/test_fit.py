@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from napari_fewshot.core.errors import ComputeError
 from napari_fewshot.core.job import Budget
-from napari_fewshot.engine.fit import Schedule, fit
+from napari_fewshot.engine.fit import fit
 from napari_fewshot.engine.listen import Listener, Silent
 from napari_fewshot.engine.objective import Snapshot
+from napari_fewshot.engine.schedule import Schedule
 from tests.engine.noting import Noting
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from napari_fewshot.core.job import Budget
 from napari_fewshot.core.picture import Picture
-from napari_fewshot.engine.fit import Schedule, fit
+from napari_fewshot.engine.fit import fit
 from napari_fewshot.engine.listen import SILENT
 from napari_fewshot.engine.patches import Patches
 from napari_fewshot.engine.pretexts import PRETEXTS, hybrid, inpaint
@@ -21,6 +21,7 @@ from napari_fewshot.engine.pretexts.episodic import Episodes, Episodic
 from napari_fewshot.engine.pretexts.hybrid import draw_diffused
 from napari_fewshot.engine.pretexts.inpaint import hide
 from napari_fewshot.engine.pretexts.pretext import Pretext, Shared, Sources
+from napari_fewshot.engine.schedule import Schedule
 from napari_fewshot.engine.windows import find_windows
 
 NET: dict[str, Any] = {"name": "residual-unet", "widths": [8, 16]}

@@ -20,7 +20,7 @@ from napari_fewshot.core.strokes import Painting
 from napari_fewshot.engine.candidate import candidate_of
 from napari_fewshot.engine.classic import ClassicNetwork
 from napari_fewshot.engine.extras import terms_of
-from napari_fewshot.engine.fit import Fitted, Schedule, fit
+from napari_fewshot.engine.fit import Fitted, fit
 from napari_fewshot.engine.generator import Generator, stamp
 from napari_fewshot.engine.grow import fit_classic
 from napari_fewshot.engine.listen import SILENT, Listener
@@ -32,6 +32,7 @@ from napari_fewshot.engine.pretrain import curve
 from napari_fewshot.engine.residual import BACKGROUND
 from napari_fewshot.engine.restore import OnImages
 from napari_fewshot.engine.ridge import ALL_FOLDS, UNSEEN
+from napari_fewshot.engine.schedule import Schedule
 from napari_fewshot.engine.segment import MARGIN, OnStrokes, solver_of
 from napari_fewshot.engine.target import Pair, on_scale
 from napari_fewshot.tasks import TASKS

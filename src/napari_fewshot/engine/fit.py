@@ -16,45 +16,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from napari_fewshot.core.errors import ComputeError, StorageError
-from napari_fewshot.core.job import Budget
 from napari_fewshot.engine.crew import ALONE, Crew, agreed, average_gradients
 from napari_fewshot.engine.device import as_memory_error
 from napari_fewshot.engine.interrupt import interruptible
 from napari_fewshot.engine.listen import Listener, StopRequested
 from napari_fewshot.engine.objective import Keeper, M, Objective, Snapshot
+from napari_fewshot.engine.schedule import Schedule
 
 LISTEN_S = 0.5  # between looks for new strokes: a hand that paints sends some with every move of the brush
 STEPS_A_LOOK = 10  # where steps alone are the budget
 LOOK_SHARE = 3.0  # looks take at most a quarter of the time
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How to train.
-
-    Parameters
-    ----------
-    budget : Budget
-    rate : float
-        Peak learning rate of Adam; warmed up linearly, then, with a known end, lowered along a cosine.
-    warm_steps : int
-    average : float
-        Decay of the exponential moving average of the weights, 0 to 1.
-    look_s : float
-        Seconds between scores and previews, and between snapshots.
-    margin : float
-        By how much a score must be better than the best before it, where scores are noisy.
-    trusts_unjudged : bool
-        Where nothing can be held out to judge by, take the newest weights; else those that were begun with.
-    """
-
-    budget: Budget
-    rate: float = 1e-3
-    warm_steps: int = 50
-    average: float = 0.99
-    look_s: float = 1.0
-    margin: float = 0.0
-    trusts_unjudged: bool = True
 
 
 @dataclass
@@ -303,8 +274,7 @@ class _Loop(Generic[M]):
         return min(1.0, max(shares))
 
     def _rate_now(self) -> float:
-        warm = min(1.0, (self.fitted.steps + 1) / self.schedule.warm_steps)
-        return self.rate * warm * (0.5 * (1 + float(np.cos(np.pi * self._share_done()))) * 0.98 + 0.02)
+        return self.rate * self.schedule.share_of_rate(self.fitted.steps, self._share_done())
 
     def _report(self, values: dict[str, float]) -> None:
         seconds, done = time.perf_counter() - self.started, self._share_done()

@@ -17,12 +17,12 @@ from napari_fewshot.core.picture import Picture
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.engine.checkpoint import check_room, find_checkpoint
 from napari_fewshot.engine.crew import ALONE, Crew
-from napari_fewshot.engine.fit import Schedule
 from napari_fewshot.engine.logbook import check_log
 from napari_fewshot.engine.nets import NETS
 from napari_fewshot.engine.pretexts import PRETEXTS
 from napari_fewshot.engine.pretexts.pretext import LabelledSet, Pretext, Shared
 from napari_fewshot.engine.pretexts.restore import FIDELITIES, MODELS, Restore
+from napari_fewshot.engine.schedule import Schedule
 
 NET: dict[str, Any] = {"name": "residual-unet", "widths": [16, 32, 64, 128]}
 SEGMENT = "em-segment"
