@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,18 @@ from napari_fewshot.core.shelf import HOME_VARIABLE, ModelFile
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n`` a file stays in one process, and all that opens windows in one: windows fight for the keys."""
+    """With ``-n`` a file stays in one process; where all share one screen, so do those that open windows, which fight for the keys."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneForWindows(LoadScopeScheduling):
+    own_screens = sys.platform == "linux" and shutil.which("Xvfb") is not None  # pytest-xvfb gives each process one
+
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.split("::")[0]
-            return "windows" if path.startswith("tests/ui/") or nodeid.endswith("::test_open_dock") else path
+            has_windows = path.startswith("tests/ui/") or nodeid.endswith("::test_open_dock")
+            return "windows" if has_windows and not own_screens else path
 
-    return OneForWindows(config, log)
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
