@@ -229,6 +229,36 @@ def test_the_finest_level_of_a_pyramid_is_read(tmp_path):
     np.testing.assert_array_equal(planes_of(tmp_path / "a.tif")[0], STACK[0])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_stack_compressed_by_lzw_is_read_lazily_with_its_axes(tmp_path, dtype):
+    """As ImageJ, Bio-Formats and microscopes write it; tifffile reads it with imagecodecs alone, which may not be there."""
+    stack, path = (STACK // 256).astype(dtype), tmp_path / "a.tif"
+    pages = [Image.fromarray(plane) for plane in stack]
+    notes = "ImageJ=1.54\nimages=3\nslices=3\nspacing=0.5\nunit=nm\n"
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw", description=notes)
+    found, axes, steps, unit = planes_of(path)
+    assert axes == "ZYX" and steps["Z"] == 0.5 and unit == "nm" and found.dtype == dtype
+    np.testing.assert_array_equal(found, stack)
+    with open_picture(path) as opened:
+        assert not isinstance(opened.picture.data, np.ndarray)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg"])
+def test_a_compressed_colour_tiff_is_read_as_colour(tmp_path, compression):
+    colours = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.tif", compression=compression)
+    with open_picture(tmp_path / "a.tif") as opened, Image.open(tmp_path / "a.tif") as image:
+        assert opened.picture.axes == "YXS"
+        np.testing.assert_array_equal(opened.picture.data, image)
+
+
+def test_a_compression_that_nothing_here_decodes_names_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_fewshot.batch.formats.tiff.is_decodable", lambda page: False)
+    tifffile.imwrite(tmp_path / "a.tif", STACK.astype(np.float64), compression="zlib", photometric="minisblack")
+    with pytest.raises(PictureError, match="pip install imagecodecs"):
+        planes_of(tmp_path / "a.tif")
+
+
 def test_an_older_ome_zarr_and_a_bare_array_are_read(tmp_path):
     group = zarr.open_group(tmp_path / "old.zarr", mode="w", zarr_format=2)
     group.create_array("full", data=STACK)
