@@ -60,6 +60,13 @@ def test_a_saved_generator_predicts_the_same(segmenter, disc, painted, tmp_path)
     assert (nf.predict(again, disc[0]) == nf.predict(tuned, disc[0])).mean() > 0.999
 
 
+def test_a_generator_saved_as_a_zip_file_is_loaded_from_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    card = nf.load("em-denoise").save("mine.zip")
+    assert (tmp_path / "mine.zip").is_file() and card.name == "mine"
+    assert nf.load("mine.zip").card == card
+
+
 def test_stacks_lists_and_lazy_arrays_are_all_the_same(segmenter, disc, painted):
     image, blank = disc[0], np.zeros_like(painted)
     ways = [

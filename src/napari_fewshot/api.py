@@ -41,7 +41,7 @@ def models() -> list[ModelCard]:
 
 
 def read(model: str | os.PathLike[str]) -> ModelFile:
-    """The file of a model given by name or by folder, without building it.
+    """The file of a model given by name, folder or zip file, without building it.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def read(model: str | os.PathLike[str]) -> ModelFile:
     """
     if isinstance(model, str) and NAME.fullmatch(model):
         is_known = model in {card.name for card in models()}
-        if is_known or not Path(model).is_dir():  # a name wins over a folder of that name in the working directory
+        if is_known or not Path(model).exists():  # a name wins over a folder of that name in the working directory
             return Shelf().read(model)
     return read_model(model)
 
@@ -61,7 +61,7 @@ def load(model: str | os.PathLike[str], device: str = "cpu") -> Generator:
     Parameters
     ----------
     model : str or path
-        A name that `models` lists, or a model folder.
+        A name that `models` lists, or a model folder or zip file.
     device : str
         ``"cpu"``, ``"cuda:0"``, ``"mps"``, or ``"auto"`` for the best there is.
 

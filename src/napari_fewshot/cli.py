@@ -68,7 +68,7 @@ def predict(
     Parameters
     ----------
     model
-        Name of a model (see "models"), or a model folder.
+        Name of a model (see "models"), or a model folder or zip file.
     source
         TIFF, OME-Zarr, dm3/dm4/emd/mrc/ser, PNG or JPEG; or a folder of them.
     result
@@ -127,7 +127,7 @@ def fine_tune(
     Parameters
     ----------
     model
-        Name of a model (see "models"), or a model folder.
+        Name of a model (see "models"), or a model folder or zip file.
     images
         Picture files, or one folder of them.
     painted
@@ -135,7 +135,7 @@ def fine_tune(
         Without it a restoration adapts to the images alone. Names pair the files (a.tif, a-strokes.tif); where none
         does, their order.
     out
-        The new model folder.
+        The new model folder, or a zip file to share when the name ends in .zip.
     seconds
         Wall time; 10 when neither seconds nor steps is given.
     steps

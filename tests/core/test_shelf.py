@@ -32,6 +32,24 @@ def test_nothing_overwrites_a_version(shelf, model_file):
         write_model(model_file, shelf.root / "toy")
 
 
+def test_a_name_that_another_process_takes_meanwhile_costs_no_model(shelf, model_file, monkeypatch):
+    free_name = Shelf.free_name
+
+    def and_then_taken(self, wanted):
+        name = free_name(self, wanted)
+        monkeypatch.undo()
+        write_model(model_file, shelf.root / name)
+        return name
+
+    monkeypatch.setattr(Shelf, "free_name", and_then_taken)
+    assert shelf.add(model_file).name == "toy-2"
+
+
+def test_a_model_that_a_colleague_sent_as_a_zip_file_is_read_as_it_is(shelf, model_file, tmp_path):
+    shelf.add(model_file)
+    assert vars(read_model(shelf.export("toy", tmp_path / "toy.zip"))) == vars(shelf.read("toy"))
+
+
 def test_a_renamed_version_keeps_its_id_and_its_place_in_the_family(shelf, model_file):
     old = shelf.add(model_file)
     new = shelf.rename("toy", "my best")

@@ -46,28 +46,41 @@ class ModelFile:
         return cls(replace(card, id=hashlib.sha256(card.to_json().encode()).hexdigest()[:16]), weights)
 
 
-def read_model(folder: str | os.PathLike[str]) -> ModelFile:
-    """Read and verify a model folder.
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Read and verify a model folder, or the zip file that `export_model` made of one.
 
     Raises
     ------
     ModelError
         Missing, unreadable, foreign, truncated, altered, or from a newer version.
     """
-    folder = Path(folder)
+    path = Path(path)
+    try:
+        files = _unzipped(path) if path.is_file() else _in_folder(path)
+        card = ModelCard.from_json(files[CARD].decode("utf-8"), str(path / CARD))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"cannot read the model in {path} ({error}): check the disk and the permissions") from None
+    if hashlib.sha256(files[WEIGHTS]).hexdigest() != card.sha256:
+        raise ModelError(
+            f"the weights in {path} do not match their card (truncated or altered file): copy or import the model again"
+        )
+    return ModelFile(card, files[WEIGHTS])
+
+
+def _in_folder(folder: Path) -> dict[str, bytes]:
     missing = [name for name in (CARD, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise ModelError(f"{folder} is not a model folder, it lacks {' and '.join(missing)}: choose a folder with both")
+    return {name: (folder / name).read_bytes() for name in (CARD, WEIGHTS)}
+
+
+def _unzipped(path: Path) -> dict[str, bytes]:
     try:
-        card = ModelCard.from_json((folder / CARD).read_text("utf-8"), str(folder / CARD))
-        weights = (folder / WEIGHTS).read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"cannot read the model in {folder} ({error}): check the disk and the permissions") from None
-    if hashlib.sha256(weights).hexdigest() != card.sha256:
-        raise ModelError(
-            f"the weights in {folder} do not match their card (truncated or altered file): copy or import the model again"
-        )
-    return ModelFile(card, weights)
+        with zipfile.ZipFile(path) as archive:
+            inside = next((n for n in archive.namelist() if n.rpartition("/")[2] == CARD), CARD).removesuffix(CARD)
+            return {name: archive.read(inside + name) for name in (CARD, WEIGHTS)}
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise ModelError(f"{path} is not an exported model ({error}): choose a model folder or zip file") from None
 
 
 def write_model(model: ModelFile, folder: str | os.PathLike[str]) -> Path:
@@ -176,9 +189,15 @@ class Shelf:
         StorageError
             The disk is full or read-only.
         """
-        card = model.card.renamed(self.free_name(model.card.name))
-        write_model(replace(model, card=card), self.root / card.name)
-        return card
+        while True:
+            card = model.card.renamed(self.free_name(model.card.name))
+            try:
+                write_model(replace(model, card=card), self.root / card.name)
+            except StorageError:
+                if self.free_name(card.name) == card.name:  # else another process has taken it meanwhile
+                    raise
+            else:
+                return card
 
     def free_name(self, wanted: str) -> str:
         """``wanted`` itself, or ``wanted-2``, ``wanted-3``, ...; an existing number counts on."""
@@ -221,22 +240,7 @@ class Shelf:
         ModelError
             Not a model, or altered; nothing is saved then.
         """
-        source = Path(source)
-        if source.is_dir():
-            return self.add(read_model(source))
-        try:
-            with zipfile.ZipFile(source) as archive:
-                inside = next((n for n in archive.namelist() if n.rpartition("/")[2] == CARD), CARD).removesuffix(CARD)
-                files = {name: archive.read(inside + name) for name in (CARD, WEIGHTS)}
-        except (zipfile.BadZipFile, zlib.error, KeyError, OSError, RuntimeError) as error:  # RuntimeError: encrypted
-            raise ModelError(
-                f"{source} is not an exported model ({error}): choose a model folder or zip file"
-            ) from None
-        with _storage(self.root), tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                (Path(folder) / name).write_bytes(content)
-            model = read_model(folder)
-        return self.add(model)
+        return self.add(read_model(source))
 
     def _own(self, name: str) -> Path:
         folder = self.folder_of(name)

@@ -15,7 +15,7 @@ import torch
 
 from napari_fewshot.core.card import ModelCard
 from napari_fewshot.core.errors import ModelError
-from napari_fewshot.core.shelf import ModelFile, can_be_name, write_model
+from napari_fewshot.core.shelf import ModelFile, can_be_name, export_model
 from napari_fewshot.engine.classic import CLASSIC, ClassicNetwork
 from napari_fewshot.engine.device import choose_device, place
 from napari_fewshot.engine.heads.classes import ClassesHead
@@ -83,17 +83,20 @@ class Generator:
         self.card = self.to_file().card
 
     def save(self, folder: str | os.PathLike[str]) -> ModelCard:
-        """Write ``model.safetensors`` and ``card.json``; the model is called as its folder where that can be a name.
+        """Write ``model.safetensors`` and ``card.json`` into a new folder, or a zip file when its name ends in ``.zip``.
+
+        The model is called as its folder where that can be a name.
 
         Raises
         ------
         StorageError
             The folder exists, or the disk is full or read-only.
         """
-        model, name = self.to_file(), Path(folder).name
+        path = Path(folder)
+        model, name = self.to_file(), path.stem if path.suffix.lower() == ".zip" else path.name
         if can_be_name(name):
             model = replace(model, card=model.card.renamed(name))
-        write_model(model, folder)
+        export_model(model, path)
         self.card = model.card
         return model.card
 
