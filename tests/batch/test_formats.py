@@ -134,6 +134,26 @@ def test_an_imagej_stack_tells_its_axes_and_pixel_size(tmp_path):
     assert (axes, unit) == ("TZYX", "µm") and steps == pytest.approx({"X": 0.25, "Y": 0.5, "Z": 0.5})
 
 
+@pytest.mark.parametrize(
+    ("tag", "text", "steps"),
+    [
+        (34682, "[User]\r\nDate=1\r\n[Scan]\r\nPixelWidth=2.5e-009\r\nPixelHeight=3e-009\r\n", {"X": 2.5, "Y": 3.0}),
+        (
+            34118,
+            "1\r\nAP_MAG\r\nMag = 5 K X\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 4.5 nm\r\n",
+            {"X": 4.5, "Y": 4.5},
+        ),
+        (34118, "1\r\nAP_PIXEL_SIZE\r\nPixel Size = 4.5 nm\r\n", {"X": 4.5, "Y": 4.5}),
+        (34682, "[Scan]\r\nPixelWidth=\r\n", {}),
+        (34118, "1\r\nAP_PIXEL_SIZE\r\nPixel Size = none\r\n", {}),
+    ],
+)
+def test_a_scanning_electron_microscope_tells_its_pixel_size_in_a_tag_of_its_own(tmp_path, tag, text, steps):
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], extratags=[(tag, "s", 0, text, True)], metadata=None)
+    _, _, found, unit = planes_of(tmp_path / "a.tif")
+    assert found == pytest.approx(steps) and unit == ("nm" if steps else "")
+
+
 def test_a_plain_tiff_stack_is_read_page_by_page(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack", compression="zlib")
     with open_picture(tmp_path / "a.tif") as opened:

@@ -149,7 +149,7 @@ def _pixel_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
         return _ome_size(file.ome_metadata)
     if file.is_imagej:
         return _imagej_size(file)
-    return {}, ""  # the resolution of other TIFFs is that of a printer
+    return _sem_size(file)  # the resolution of other TIFFs is that of a printer
 
 
 def _ome_size(xml: str) -> tuple[dict[str, float], str]:
@@ -171,6 +171,25 @@ def _imagej_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
     if "spacing" in notes:
         steps["Z"] = float(notes["spacing"])
     return common_steps(steps, dict.fromkeys("XYZ", notes.get("unit")))
+
+
+def _sem_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
+    """As scanning electron microscopes of FEI (now Thermo Fisher) and Zeiss tell it, in tags of their own."""
+    scan, notes = (file.fei_metadata or {}).get("Scan", {}), file.sem_metadata or {}
+    told: tuple[Any, ...] = (
+        notes.get("ap_image_pixel_size") or notes.get("ap_pixel_size") or ()
+    )  # ("Image Pixel Size", 4.5, "nm")
+    if scan:
+        sizes, unit, factor = (scan.get("PixelWidth"), scan.get("PixelHeight")), "nm", PM["m"] / PM["nm"]
+    elif len(told) == 3:
+        sizes, unit, factor = (told[1], told[1]), told[2], 1.0
+    else:
+        return {}, ""
+    if not all(isinstance(size, int | float) and size > 0 for size in sizes):
+        return {}, ""
+    return common_steps(
+        {axis: size * factor for axis, size in zip("XY", sizes, strict=True)}, dict.fromkeys("XY", unit)
+    )
 
 
 TIFF = Format("TIFF", (".tif", ".tiff"), open_tiff, write_tiff)
