@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import zoom
 
 from napari_fewshot import api, samples
+from napari_fewshot.api_arguments import check_seed
 from napari_fewshot.batch.folder import PlaneWork, apply_to_file
 from napari_fewshot.batch.formats.format import Layout
 from napari_fewshot.batch.formats.tiff import write_tiff
@@ -40,6 +41,7 @@ RESTORED = [f"{task}-{what}.tif" for task in RESTORERS.values() for what in ("in
 RESULT = "stack-segmented.tif"
 WRITTEN = ["stack.tif", "strokes.tif", RESULT, f"{RESULT}.json", *RESTORED, "figure.png", "scores.json"]
 PANEL_PX = 256
+DEMO_BYTES = 20_000_000  # that must be free for what it writes
 COLOURS = np.array([[0, 0, 0], [86, 180, 233], [230, 159, 0], [0, 158, 115], [204, 121, 167]], np.uint8)
 
 
@@ -83,9 +85,13 @@ def run_headless(out: Path, seed: int = 0) -> dict[str, float]:
     Raises
     ------
     FewshotError
-        ``out`` holds other things than an earlier demo.
+        ``out`` holds other things than an earlier demo, or cannot be written.
     """
+    from napari_fewshot.engine.checkpoint import check_room
+
     started = time.monotonic()
+    check_seed(seed)
+    check_room(out, DEMO_BYTES)
     _clear(out)
     scores: dict[str, float] = {}
     rows = [_segment(out, seed, scores)]
@@ -169,9 +175,6 @@ def _read(path: Path) -> np.ndarray:
 
 def _clear(out: Path) -> None:
     """Remove what an earlier demo wrote; anything else stays and is a reason not to start."""
-    if not out.exists():
-        out.mkdir(parents=True)
-        return
     model = out / "model"
     ours = {*(model / name for name in (CARD, WEIGHTS)), *(out / name for name in WRITTEN)}
     there = {*out.iterdir(), *(model.iterdir() if model.is_dir() else ())}
