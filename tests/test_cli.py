@@ -231,6 +231,8 @@ def test_pretrain_makes_all_models(files, disc, few_pixels):
         (["pretrain", "--data", "image.tif", "--out", "new", "--leave-out", "image"], "no picture to learn from"),
         (["models", "import", "image.tif"], "not an exported model"),
         (["models", "export", "em-nothing", "a.zip"], "there is no model"),
+        (["demo", "--headless", "--out", "image.tif"], "choose another folder"),
+        (["demo", "--headless", "--out", "new", "--seed", "-1"], "the seed is a whole number"),
         (["worker", "tls://127.0.0.1:1"], "needs --ca, --cert and --key"),
         (["worker", "tls://127.0.0.1:1", "--ca", "a", "--cert", "b", "--key", "c"], "does not exist"),
     ],
@@ -344,6 +346,15 @@ def test_ctrl_c_ends_a_fine_tuning_with_the_best_so_far(files, monkeypatch, caps
     assert run(*command, "--out", files / "tuned", "--seconds", 100, "--device", "cpu") == 0
     assert (files / "tuned" / "card.json").exists() and "Ctrl-C again ends at once" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_cluster_that_ends_a_prediction_finds_no_half_result(files, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(
+        "napari_fewshot.engine.restoration.restore_plane", lambda *_, **__: signal.raise_signal(signal.SIGTERM)
+    )
+    assert run("predict", "em-denoise", files, files / "out", "--device", "cpu") == 130
+    assert not (files / "out").exists() and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ctrl_c_elsewhere_says_what_became_of_the_files(files, monkeypatch, capsys):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from napari_fewshot.cli_files import Files, list_pictures, pair_painted, read_labels, read_whole
-from napari_fewshot.cli_predict import Asked, plane_work
+from napari_fewshot.cli_predict import Asked, predict_files
 from napari_fewshot.cli_pretrain import pretrain
-from napari_fewshot.cli_speech import describe, say, say_summary
-from napari_fewshot.cli_stop import stoppable
-from napari_fewshot.core.errors import ComputeError, FewshotError, PictureError, StorageError
+from napari_fewshot.cli_speech import describe, say
+from napari_fewshot.cli_stop import ended_alike, stoppable
+from napari_fewshot.core.errors import ComputeError, FewshotError, StorageError
 from napari_fewshot.core.objects import SPLIT
-from napari_fewshot.core.restoring import Report, Restoring
+from napari_fewshot.core.restoring import Restoring
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -90,24 +90,9 @@ def predict(
     suffix
         For a folder: .tif or .zarr.
     """
-    from napari_fewshot.batch.folder import apply_to_file, apply_to_folder, plan_folder
-    from napari_fewshot.batch.formats import format_of, open_picture
-
     asked = Asked(model, Restoring(strength, uncertainty), first, objects_of, split, device)
-    reports: list[tuple[str, Report]] = []
-    if not source.is_dir() or format_of(source) is not None:
-        with open_picture(source):  # names a wrong file before the model is loaded
-            pass
-        apply_to_file(source, result, plane_work(asked, lambda *named: reports.append(named)))
-        say(result)
-        say_summary(reports)
-        return
-    steps = plan_folder(source, result, suffix)
-    report = apply_to_folder(steps, plane_work(asked, lambda *named: reports.append(named)))
-    print(f"{len(report.written)} written, {len(report.skipped)} there already, {len(report.failed)} left out")
-    say_summary(reports)
-    if report.failed:
-        raise PictureError("; ".join(f"{path.name}: {why}" for path, why in report.failed))
+    with ended_alike():
+        predict_files(asked, source, result, suffix)
 
 
 @app.command(name="fine-tune")

@@ -1,15 +1,16 @@
-"""How the command line has planes answered: what is asked of which models, and what is told of each plane. Knows no file."""
+"""How the command line applies models: what is asked of which models, of which files, and what is told of each plane."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_fewshot.cli_speech import show, show_note
-from napari_fewshot.core.errors import ModelError, memory_errors_told
+from napari_fewshot.cli_speech import say, say_summary, show, show_note
+from napari_fewshot.core.errors import ModelError, PictureError, memory_errors_told
 from napari_fewshot.core.objects import SPLIT
 from napari_fewshot.core.restoring import AS_TRAINED, Report, Restoring
 from napari_fewshot.tasks import TASKS
@@ -29,6 +30,33 @@ class Asked:
     objects_of: str | None = None
     split: float = SPLIT
     device: str = "auto"
+
+
+def predict_files(asked: Asked, source: Path, result: Path, suffix: str) -> None:
+    """Apply a model to a file, or to the files of a folder, and say what came of it.
+
+    Raises
+    ------
+    PictureError
+        A file cannot be used; the others of its folder are done.
+    """
+    from napari_fewshot.batch.folder import apply_to_file, apply_to_folder, plan_folder
+    from napari_fewshot.batch.formats import format_of, open_picture
+
+    reports: list[tuple[str, Report]] = []
+    if not source.is_dir() or format_of(source) is not None:
+        with open_picture(source):  # names a wrong file before the model is loaded
+            pass
+        apply_to_file(source, result, plane_work(asked, lambda *named: reports.append(named)))
+        say(result)
+        say_summary(reports)
+        return
+    steps = plan_folder(source, result, suffix)
+    report = apply_to_folder(steps, plane_work(asked, lambda *named: reports.append(named)))
+    print(f"{len(report.written)} written, {len(report.skipped)} there already, {len(report.failed)} left out")
+    say_summary(reports)
+    if report.failed:
+        raise PictureError("; ".join(f"{path.name}: {why}" for path, why in report.failed))
 
 
 def plane_work(asked: Asked, on_report: Callable[[str, Report], None]) -> PlaneWork:

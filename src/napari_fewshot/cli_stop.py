@@ -1,4 +1,4 @@
-"""Ctrl-C on the command line: a training ends with the best so far."""
+"""Ctrl-C on the command line, or the SIGTERM of a cluster: a training ends with the best so far, other work leaves nothing half done."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ def stoppable() -> Iterator[Stoppable]:
         yield listener
     finally:
         restore()
+
+
+@contextmanager
+def ended_alike() -> Iterator[None]:
+    """SIGTERM ends what is done as Ctrl-C does, so that no half result stays."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
