@@ -18,7 +18,7 @@ from PIL import Image
 
 from napari_fewshot import cli, demo
 from napari_fewshot.cli_files import list_pictures, open_pictures, pair_painted, read_labels, read_whole
-from napari_fewshot.core.errors import PictureError
+from napari_fewshot.core.errors import PictureError, StrokesError
 from napari_fewshot.core.simulate import simulate_strokes
 
 
@@ -135,6 +135,12 @@ def test_a_colour_picture_is_refused_as_strokes_but_not_as_a_target(files, disc,
     assert run("fine-tune", "em-segment", *arguments, "--out", files / "a", "--steps", 0) == 2
     assert "the strokes are a colour picture: save class numbers (one channel)" in capsys.readouterr().err
     assert run("fine-tune", "em-denoise", *arguments, "--out", files / "b", "--steps", 1) == 0
+
+
+def test_strokes_are_not_read_from_what_alters_class_numbers(tmp_path, disc):
+    Image.fromarray(disc[1]).save(tmp_path / "strokes.jpg")
+    with pytest.raises(StrokesError, match="save them as PNG or TIFF"):
+        read_labels(tmp_path / "strokes.jpg")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def predict(
     model
         Name of a model (see "models"), or a model folder or zip file.
     source
-        TIFF, OME-Zarr, dm3/dm4/emd/mrc/ser, PNG or JPEG; or a folder of them.
+        TIFF, OME-Zarr, dm3/dm4/emd/mrc/ser, PNG or JPEG; or a folder of them (folders within it are left alone).
     result
         A file ending in .tif or .zarr; for a folder, the folder for the results. Results that exist are kept.
     strength

@@ -353,6 +353,13 @@ def test_a_picture_larger_than_pillow_allows_is_read_and_the_limit_stays(tmp_pat
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
+def test_a_big_endian_mrc_file_is_refused_with_the_cure(tmp_path):
+    pytest.importorskip("rsciio")
+    write_mrc(tmp_path / "a.mrc", STACK, 2.5, order=">")
+    with pytest.raises(PictureError, match="convert it"):
+        planes_of(tmp_path / "a.mrc")
+
+
 def test_an_mrc_stack_is_read_lazily_with_its_pixel_size(tmp_path):
     pytest.importorskip("rsciio")
     write_mrc(tmp_path / "a.mrc", STACK, angstrom=2.5)
@@ -488,16 +495,16 @@ def test_unknown_axes_take_the_next_free_letter():
     assert format_of(__import__("pathlib").Path("A.TIF")) is FORMATS[0]
 
 
-def write_mrc(path, stack, angstrom):
-    """A minimal MRC2014 file of 16-bit unsigned planes."""
+def write_mrc(path, stack, angstrom, order="<"):
+    """A minimal MRC2014 file of 16-bit unsigned planes, little or big-endian."""
     n, height, width = stack.shape
-    header = np.zeros(256, "<i4")
+    header = np.zeros(256, f"{order}i4")
     header[:10] = [width, height, n, 6, 0, 0, 0, width, height, n]
-    header.view("<f4")[10:16] = [width * angstrom, height * angstrom, n * angstrom, 90, 90, 90]
+    header.view(f"{order}f4")[10:16] = [width * angstrom, height * angstrom, n * angstrom, 90, 90, 90]
     header[16:19] = [1, 2, 3]
     header.view("S4")[52] = b"MAP "
-    header.view("u1")[212:214] = 0x44
-    path.write_bytes(header.tobytes() + stack.astype("<u2").tobytes())
+    header.view("u1")[212:214] = 0x44 if order == "<" else 0x11
+    path.write_bytes(header.tobytes() + stack.astype(f"{order}u2").tobytes())
 
 
 def write_ome_zarr(path, units, scale, **more):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,12 @@ def test_a_bare_array_has_two_to_five_axes():
     for shape in [(5,), (1,) * 6]:
         with pytest.raises(PictureError, match=f"has {len(shape)} axes"):
             picture_of(np.zeros(shape))
+
+
+@pytest.mark.parametrize("name", ["a.tif", Path("a.tif")])
+def test_a_file_name_in_the_place_of_an_array_is_told_from_one(name):
+    with pytest.raises(PictureError, match="read it first"):
+        picture_of(name)
 
 
 @pytest.mark.parametrize("shape", [(100, 90, 3), (100, 90, 4), (5, 100, 90, 3)])

@@ -122,7 +122,7 @@ def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
     sources = sorted(p for p in source.iterdir() if format_of(p) is not None and not p.name.startswith("."))
     if not sources:
         raise PictureError(
-            f"there is no picture in {source}: choose a folder with TIFF, OME-Zarr, EM, PNG or JPEG files"
+            f"there is no picture in {source} itself: choose a folder with TIFF, OME-Zarr, EM, PNG or JPEG files"
         )
     stems = [_stem(p).casefold() for p in sources]  # as Windows and macOS tell names apart
     names = {p.name.casefold() for p in sources}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -160,6 +161,10 @@ def picture_of(array: Any, name: str = "image") -> Picture:
 
 def _of_numpy(array: Any, name: str) -> Any:
     """An array, lazy or not, whose values are what numpy knows."""
+    if isinstance(array, str | os.PathLike):
+        raise PictureError(
+            f"'{name}' is the name of a file: read it first, as with tifffile.imread, or use the command napari-fewshot predict"
+        )
     if isinstance(array, np.ma.MaskedArray):
         if array.dtype.kind == "f":
             return array.filled(np.nan)

@@ -39,6 +39,8 @@ def open_em(path: Path) -> Iterator[Opened]:
             f"reading {path.suffix} files needs rosettasciio: pip install 'napari-fewshot[formats]', or convert to TIFF"
         )
     reader = import_module(f"rsciio.{READERS[path.suffix.lower()]}")
+    if READERS[path.suffix.lower()] == "mrc" and _is_big_endian(path):
+        raise PictureError(f"{path} is big-endian, which cannot be read: convert it, as with IMOD's newstack")
     signals = [s for s in reader.file_reader(str(path), lazy=True) if _is_image(s)]
     if not signals:
         raise PictureError(f"{path} holds no image (spectra are none): choose another file")
@@ -47,6 +49,12 @@ def open_em(path: Path) -> Iterator[Opened]:
     axes = known_axes(LEADING.get(data.ndim - 2, "?" * (data.ndim - 2)) + "YX")
     steps, unit = _pixel_size(_with_depth(signal), axes)
     yield Opened(Picture(data, axes, path.name), steps, unit)
+
+
+def _is_big_endian(path: Path) -> bool:
+    """Whether the machine stamp of an MRC file is that of a big-endian computer; rosettasciio 0.15 gets its pixels wrong."""
+    with path.open("rb") as file:
+        return file.read(214)[212:] == b"\x11\x11"
 
 
 def _is_image(signal: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from napari_fewshot.batch.formats.format import Format, Opened
+from napari_fewshot.core.errors import StrokesError
 from napari_fewshot.core.picture import Picture
 
 PLAIN_MODES = {"1", "L", "I", "F", "I;16", "I;16B", "I;16L", "RGB", "RGBA"}
@@ -28,6 +29,8 @@ def open_raster(path: Path) -> Iterator[Opened]:
 @contextmanager
 def open_labels(path: Path) -> Iterator[Opened]:
     """Open class numbers: of a palette the indices, whatever its colours."""
+    if path.suffix.lower() != ".png":
+        raise StrokesError(f"{path.name} cannot hold strokes, for JPEG alters class numbers: save them as PNG or TIFF")
     yield _opened(path, PLAIN_MODES | {"P"})
 
 
