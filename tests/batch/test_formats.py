@@ -78,6 +78,23 @@ def test_the_scale_of_all_levels_multiplies_that_of_the_first(tmp_path):
     assert planes_of(tmp_path / "a.zarr")[2] == {"Z": 30, "Y": 4, "X": 8}
 
 
+@pytest.mark.parametrize(("spacing", "z"), [(-5.0, {"Z": 5.0}), (float("nan"), {}), (0.0, {})])
+def test_a_distance_of_planes_is_a_length_or_unknown(tmp_path, spacing, z):
+    notes = {"axes": "ZYX", "unit": "nm", "spacing": spacing}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(0.5, 0.5), metadata=notes)
+    assert planes_of(tmp_path / "a.tif")[2] == {"X": 2.0, "Y": 2.0, **z}
+
+
+@pytest.mark.parametrize("size", [0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_pixel_size_that_cannot_be_does_not_keep_a_picture_from_its_result(tmp_path, double_card, size, suffix):
+    notes = {"axes": "ZYX", "PhysicalSizeX": size, "PhysicalSizeY": size}
+    tifffile.imwrite(tmp_path / "in.ome.tif", STACK, metadata=notes)
+    work = PlaneWork(lambda plane: plane.repeat(2, 0).repeat(2, 1), double_card)
+    found, _, _, unit = planes_of(apply_to_file(tmp_path / "in.ome.tif", tmp_path / f"out{suffix}", work))
+    assert found.shape == (3, 80, 100) and unit == ""
+
+
 def test_an_axis_whose_unit_is_no_length_gets_none_when_written(tmp_path):
     write_ome_zarr(tmp_path / "a.zarr", ("second", "nanometer", "nanometer"), [9, 2, 2])
     steps, unit = planes_of(tmp_path / "a.zarr")[2:]

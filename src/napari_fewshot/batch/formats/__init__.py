@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from napari_fewshot.batch.formats.em import EM
@@ -63,7 +65,12 @@ def open_picture(path: Path, as_labels: bool = False) -> Iterator[Opened]:
             raise
         except Exception as error:  # a damaged file makes third-party readers raise anything
             raise unreadable(path, error) from error
-        yield opened
+        yield replace(opened, steps=_sizes(opened.steps))
+
+
+def _sizes(steps: Mapping[str, float]) -> dict[str, float]:
+    """Steps as sizes: without those that cannot be, such as 0 for unknown, and without the sign some programs give to Z."""
+    return {axis: abs(step) for axis, step in steps.items() if step and math.isfinite(step)}
 
 
 def unreadable(path: Path, error: Exception) -> PictureError:
