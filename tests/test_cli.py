@@ -234,6 +234,10 @@ def test_pretrain_makes_all_models(files, disc, few_pixels):
         (["predict", "em-denoise", "image.tif", "out.tif", "--split", "0.9"], "with --objects-of"),
         (["fine-tune", "em-segment", "--images", "image.tif", "--out", "new"], "learns from strokes"),
         (["fine-tune", "em-denoise", "--images", "image.tif", "--out", "."], "exists already"),
+        (
+            ["fine-tune", "em-superres-x2", "--images", "image.tif", "--painted", "clean.tif", "--out", "new"],
+            "the target of 'image.tif' has shape",
+        ),
         (["pretrain", "--data", "image.tif", "--out", "new", "--leave-out", "image"], "no picture to learn from"),
         (["models", "import", "image.tif"], "not an exported model"),
         (["models", "export", "em-nothing", "a.zip"], "there is no model"),

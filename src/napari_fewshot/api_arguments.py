@@ -19,8 +19,8 @@ from napari_fewshot.core.strokes import Painting, painting_of
 from napari_fewshot.tasks import TASKS
 
 DEFAULT_SECONDS = 10.0
-Images = np.ndarray | Sequence[np.ndarray]
-Others = np.ndarray | Sequence[np.ndarray | None]  # strokes or targets, None where an image has none
+Images = np.ndarray | Sequence[np.ndarray | Picture]  # a picture has a name to be called by
+Others = np.ndarray | Sequence[np.ndarray | Picture | None]  # strokes or targets, None where an image has none
 
 
 def budget_from(seconds: float | None, steps: int | None, started: float) -> Budget:
@@ -173,4 +173,7 @@ def _pictures(images: Others, what: str) -> list[Picture | None]:
         return [picture_of(images, what)]
     if not images:
         raise PictureError("the list of images is empty: give at least one")
-    return [None if image is None else picture_of(image, f"{what} {i}") for i, image in enumerate(images)]
+    return [
+        image if image is None or isinstance(image, Picture) else picture_of(image, f"{what} {i}")
+        for i, image in enumerate(images)
+    ]

@@ -131,6 +131,7 @@ def fine_tune(
         auto, cpu, cuda:0, mps.
     """
     from napari_fewshot import api
+    from napari_fewshot.core.picture import picture_of
     from napari_fewshot.core.shelf import Shelf
     from napari_fewshot.engine.checkpoint import check_room
     from napari_fewshot.tasks import TASKS
@@ -142,10 +143,10 @@ def fine_tune(
     partners = pair_painted(paths, list_pictures(painted)) if painted else None
     generator = api.load(model, device)
     read_painted = read_labels if TASKS[generator.card.task].needs_strokes else read_whole
-    arrays = [read_whole(path) for path in paths]
+    pictures = [picture_of(read_whole(path), path.name) for path in paths]
     targets = [read_painted(path) for path in partners] if partners is not None else None
     with stoppable() as listener:
-        tuned = api.tuned(generator, arrays, targets, listener, seconds=seconds, steps=steps, seed=seed)
+        tuned = api.tuned(generator, pictures, targets, listener, seconds=seconds, steps=steps, seed=seed)
     print(file=sys.stderr)
     try:
         describe(tuned.save(out))

@@ -59,6 +59,13 @@ def test_a_renamed_version_keeps_its_id_and_its_place_in_the_family(shelf, model
         shelf.read("toy")
 
 
+def test_a_folder_renamed_by_hand_renames_its_model(shelf, model_file, tmp_path):
+    shelf.add(model_file)
+    (shelf.root / "toy").rename(shelf.root / "mine")
+    assert shelf.read("mine").card.name == "mine" and "mine" in [c.name for c in shelf.cards()]
+    assert read_model(shelf.export("mine", tmp_path / "mine.zip")).card.name == "mine"
+
+
 def test_a_deleted_version_is_gone_and_embedded_ones_stay(shelf, model_file):
     shelf.add(model_file)
     shelf.delete("toy")

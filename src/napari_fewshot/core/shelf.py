@@ -179,7 +179,9 @@ class Shelf:
         raise ModelError(f"there is no model '{name}': choose one of {', '.join(c.name for c in self.cards())}")
 
     def read(self, name: str) -> ModelFile:
-        return read_model(self.folder_of(name))
+        """A named model; it is called as its folder, also where that was renamed by hand."""
+        model = read_model(self.folder_of(name))
+        return replace(model, card=model.card.renamed(name))
 
     def add(self, model: ModelFile) -> ModelCard:
         """Save a version under its card's name, or that name with the next free number.
