@@ -171,6 +171,19 @@ def test_a_scanning_electron_microscope_tells_its_pixel_size_in_a_tag_of_its_own
     assert found == pytest.approx(steps) and unit == ("nm" if steps else "")
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_the_interval_of_a_time_series_goes_over_to_its_result(tmp_path, double_card, suffix):
+    work = PlaneWork(lambda plane: plane.repeat(2, 0).repeat(2, 1), double_card)
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata={"axes": "TYX", "finterval": 2.5})
+    notes = {"axes": "TYX", "TimeIncrement": 40, "TimeIncrementUnit": "ms"}
+    tifffile.imwrite(tmp_path / "b.ome.tif", STACK, metadata=notes)
+    for name, interval, unit in (("a.tif", 2.5, "second"), ("b.ome.tif", 40.0, "millisecond")):
+        first = apply_to_file(tmp_path / name, tmp_path / f"{name}-1{suffix}", work)
+        for path in (tmp_path / name, first, apply_to_file(first, tmp_path / f"{name}-2{suffix}", work)):
+            with open_picture(path) as opened:
+                assert opened.steps["T"] == interval and opened.time_unit == unit
+
+
 def test_a_plain_tiff_stack_is_read_page_by_page(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack", compression="zlib")
     with open_picture(tmp_path / "a.tif") as opened:

@@ -289,7 +289,7 @@ def _layout(opened: Opened, first: np.ndarray, factor: int) -> Layout:
     for axis in "YX":  # the centre of a finer pixel is not that of the pixel it lies in
         if factor > 1 and axis in steps:
             starts[axis] = starts.get(axis, 0.0) - (factor - 1) / 2 * steps[axis]
-    return Layout(axes, (*picture.shape[:-2], *first.shape), first.dtype, steps, opened.unit, starts)
+    return Layout(axes, (*picture.shape[:-2], *first.shape), first.dtype, steps, opened.unit, starts, opened.time_unit)
 
 
 def _grid(opened: Opened, is_stack: bool) -> Grid:

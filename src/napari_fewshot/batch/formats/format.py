@@ -31,6 +31,8 @@ class Opened:
         What a user should know, such as of pictures beside the one that is read.
     begins_in : Path or None
         The file that holds the first plane, where that is another one.
+    time_unit : str
+        Of the step along T, as OME-Zarr spells it, such as ``"second"``; empty when unknown.
     """
 
     picture: Picture
@@ -39,6 +41,7 @@ class Opened:
     starts: dict[str, float] = field(default_factory=dict)
     remark: str = ""
     begins_in: Path | None = None
+    time_unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Layout:
     steps: dict[str, float] = field(default_factory=dict)
     unit: str = ""
     starts: dict[str, float] = field(default_factory=dict)
+    time_unit: str = ""
 
     @property
     def n_bytes(self) -> int:

@@ -44,7 +44,7 @@ def open_zarr(path: Path) -> Iterator[Opened]:
         (steps, unit), (starts, _) = common_steps(steps, units), common_steps(starts, units)
     else:
         unit = ""  # sizes without a unit still tell how much longer a voxel is than wide
-    yield Opened(Picture(data, axes, path.name), steps, unit, starts, remark)
+    yield Opened(Picture(data, axes, path.name), steps, unit, starts, remark, time_unit=str(units.get("T") or ""))
 
 
 def write_zarr(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None:
@@ -90,7 +90,8 @@ def _metadata(axes: str, layout: Layout, path: Path) -> dict[str, Any]:
     described = []
     for axis in axes:
         entry = {"name": axis.lower(), "type": KINDS.get(axis, "space")}
-        described.append(entry | ({"unit": unit} if unit and axis in "ZYX" and axis in layout.steps else {}))
+        own = layout.time_unit if axis == "T" else unit if axis in "ZYX" else ""
+        described.append(entry | ({"unit": own} if own and axis in layout.steps else {}))
     scale = {"type": "scale", "scale": [layout.steps.get(a, 1.0) for a in axes]}
     start = {"type": "translation", "translation": [layout.starts.get(a, 0.0) for a in axes]}
     level = {"path": "0", "coordinateTransformations": [scale, start] if any(layout.starts.values()) else [scale]}

@@ -16,7 +16,7 @@ import zarr
 
 from napari_fewshot.batch.formats.format import Format, Layout, Opened, known_axes
 from napari_fewshot.batch.formats.libtiff import by_libtiff, is_decodable
-from napari_fewshot.batch.formats.units import PM, common_steps
+from napari_fewshot.batch.formats.units import PM, SHORT_TIMES, TIMES, common_steps
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
 
@@ -40,7 +40,9 @@ def open_tiff(path: Path) -> Iterator[Opened]:
             steps, unit = _pixel_size(file)
             remark = "; ".join(r for r in remarks if r)
             picture = Picture(data, known_axes(axes), path.name)
-            yield Opened(picture, steps, unit, remark=remark, begins_in=_first_file(path, series))
+            interval, time_unit = _interval(file)
+            first_file = _first_file(path, series)
+            yield Opened(picture, steps | interval, unit, remark=remark, begins_in=first_file, time_unit=time_unit)
         finally:
             store.close()
 
@@ -60,6 +62,8 @@ def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
     metadata: dict[str, Any] = {"axes": layout.axes}
     for axis, step in steps.items():
         metadata |= {f"PhysicalSize{axis}": step, f"PhysicalSize{axis}Unit": layout.unit}
+    if "T" in layout.steps and layout.time_unit in SHORT_TIMES:
+        metadata |= {"TimeIncrement": layout.steps["T"], "TimeIncrementUnit": SHORT_TIMES[layout.time_unit]}
     options: dict[str, Any] = {}
     if layout.unit in PM and {"X", "Y"} <= steps.keys():
         per_cm = tuple(PM["cm"] / PM[layout.unit] / steps[a] for a in "XY")
@@ -152,8 +156,23 @@ def _pixel_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
     return _sem_size(file)  # the resolution of other TIFFs is that of a printer
 
 
+def _interval(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
+    """The step along T and its unit."""
+    if file.ome_metadata:
+        pixels = _ome_pixels(file.ome_metadata)
+        interval = None if pixels is None else pixels.get("TimeIncrement")
+        unit = "" if pixels is None else TIMES.get(pixels.get("TimeIncrementUnit", "s"), "")
+    else:
+        interval, unit = (file.imagej_metadata or {}).get("finterval"), "second"
+    return ({"T": float(interval)}, unit) if interval and unit else ({}, "")
+
+
+def _ome_pixels(xml: str) -> ElementTree.Element | None:
+    return next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("}Pixels")), None)
+
+
 def _ome_size(xml: str) -> tuple[dict[str, float], str]:
-    pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("}Pixels")), None)
+    pixels = _ome_pixels(xml)
     found = {a: pixels.get(f"PhysicalSize{a}") for a in "XYZ"} if pixels is not None else {}
     steps = {a: float(s) for a, s in found.items() if s}
     if pixels is None or not steps:

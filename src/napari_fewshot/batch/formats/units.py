@@ -1,4 +1,4 @@
-"""Units of length: how files spell them, and pixel sizes brought to one of them. Knows no single format."""
+"""Units of length and time: how files spell them, and pixel sizes brought to one of them. Knows no single format."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ SPELLINGS = {
     **dict.fromkeys(("um", "μm", "micron", "microns", "\\u00b5m", "\\u00B5m"), "µm"),
     **dict.fromkeys(("A", "\u212b"), "Å"),
 }
+
+TIMES = {"us": "microsecond", "µs": "microsecond", "ms": "millisecond", "s": "second", "min": "minute", "h": "hour"}
+SHORT_TIMES = {long_name: short for short, long_name in TIMES.items()}  # as OME-XML spells them
 
 
 def unit_of(spelling: object) -> str:
