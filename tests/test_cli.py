@@ -243,6 +243,8 @@ def test_pretrain_makes_all_models(files, disc, few_pixels):
         (["models", "export", "em-nothing", "a.zip"], "there is no model"),
         (["demo", "--headless", "--out", "image.tif"], "choose another folder"),
         (["demo", "--headless", "--out", "new", "--seed", "-1"], "the seed is a whole number"),
+        (["predict", "em-denoise", ".", "new.tif"], "leave out .tif"),
+        (["worker", "no address", "--insecure"], "check the address"),
         (["worker", "tls://127.0.0.1:1"], "needs --ca, --cert and --key"),
         (["worker", "tls://127.0.0.1:1", "--ca", "a", "--cert", "b", "--key", "c"], "does not exist"),
     ],

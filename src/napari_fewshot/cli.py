@@ -239,7 +239,9 @@ def worker(
         )
     try:
         asyncio.run(serve(address, security, device))
-    except (RuntimeError, OSError) as error:  # "Nanny failed to start", from what its worker raised
+    except FewshotError:
+        raise
+    except (RuntimeError, OSError, ValueError) as error:  # "Nanny failed to start", from what its worker raised
         raise ComputeError(
             f"cannot work for {address} ({error.__cause__ or error}): check the address and the TLS files"
         ) from None

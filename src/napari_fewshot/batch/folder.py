@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_fewshot.batch.answers import Answer, Beside, without_gaps
 from napari_fewshot.batch.formats import format_of, open_picture, unreadable, writable_format
-from napari_fewshot.batch.formats.format import Layout, Opened
+from napari_fewshot.batch.formats.format import Opened
 from napari_fewshot.batch.results import (
     AlreadyThere,
     NameTooLong,
@@ -112,12 +112,16 @@ def plan_folder(source: Path, target: Path, suffix: str = ".tif") -> list[Step]:
     PictureError
         Not a folder, or no picture in it.
     StorageError
-        ``target`` is the source folder itself, or results cannot have that suffix.
+        ``target`` is the source folder itself or a file, or results cannot have that suffix.
     """
     if not source.is_dir():
         raise PictureError(f"{source} is not a folder: check the name")
     if target.resolve() == source.resolve():
         raise StorageError(f"the results cannot go where the pictures are ({source}): choose another folder")
+    if format_of(target) is not None and not target.is_dir():
+        raise StorageError(
+            f"the results of a folder go into a folder, not into a file ({target}): leave out {target.suffix}"
+        )
     writable_format(Path(f"result{suffix}"))
     sources = sorted(p for p in source.iterdir() if format_of(p) is not None and not p.name.startswith("."))
     if not sources:
@@ -203,7 +207,7 @@ def apply_to_file(source: Path, result: Path, work: PlaneWork, others: Set[Path]
             first = next(planes, None)
             if first is None:
                 raise PictureError(f"{source} has no plane (one of its axes is empty): choose another file")
-            layout = _layout(opened, first, work.card.factor)
+            layout = opened.layout_of(first, work.card.factor)
             if beside.uncertainty:
                 check_result(uncertainty_of(result))
                 unsure = part_of(uncertainty_of(result))
@@ -279,17 +283,6 @@ def _predicted(
         else:
             values = beside.take(index, work.predict(plane))
             yield values if joiner is None or values is None else joiner.join(index, values, plane)
-
-
-def _layout(opened: Opened, first: np.ndarray, factor: int) -> Layout:
-    picture = opened.picture
-    axes = picture.axes.removesuffix("S")
-    steps = {a: s / factor if a in "YX" else s for a, s in opened.steps.items() if a in axes}
-    starts = {a: s for a, s in opened.starts.items() if a in axes}
-    for axis in "YX":  # the centre of a finer pixel is not that of the pixel it lies in
-        if factor > 1 and axis in steps:
-            starts[axis] = starts.get(axis, 0.0) - (factor - 1) / 2 * steps[axis]
-    return Layout(axes, (*picture.shape[:-2], *first.shape), first.dtype, steps, opened.unit, starts, opened.time_unit)
 
 
 def _grid(opened: Opened, is_stack: bool) -> Grid:

@@ -14,6 +14,23 @@ from napari_fewshot.core.picture import Picture
 KNOWN_AXES = "TCZYXS"  # S is red, green and blue
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a result file will hold: axes without samples, shape, dtype, size and place of its pixels."""
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    steps: dict[str, float] = field(default_factory=dict)
+    unit: str = ""
+    starts: dict[str, float] = field(default_factory=dict)
+    time_unit: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
 @dataclass(frozen=True, eq=False)
 class Opened:
     """A picture on disk that is read plane by plane, with the size of its pixels.
@@ -43,22 +60,16 @@ class Opened:
     begins_in: Path | None = None
     time_unit: str = ""
 
-
-@dataclass(frozen=True)
-class Layout:
-    """What a result file will hold: axes without samples, shape, dtype, size and place of its pixels."""
-
-    axes: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    steps: dict[str, float] = field(default_factory=dict)
-    unit: str = ""
-    starts: dict[str, float] = field(default_factory=dict)
-    time_unit: str = ""
-
-    @property
-    def n_bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+    def layout_of(self, first: np.ndarray, factor: int) -> Layout:
+        """What a result will hold whose first plane is ``first`` (Y * factor, X * factor): it lies over the picture."""
+        axes = self.picture.axes.removesuffix("S")
+        steps = {a: s / factor if a in "YX" else s for a, s in self.steps.items() if a in axes}
+        starts = {a: s for a, s in self.starts.items() if a in axes}
+        for axis in "YX":  # the centre of a finer pixel is not that of the pixel it lies in
+            if factor > 1 and axis in steps:
+                starts[axis] = starts.get(axis, 0.0) - (factor - 1) / 2 * steps[axis]
+        shape = (*self.picture.shape[:-2], *first.shape)
+        return Layout(axes, shape, first.dtype, steps, self.unit, starts, self.time_unit)
 
 
 @dataclass(frozen=True)
