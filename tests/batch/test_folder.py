@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from scipy import ndimage
 
 from napari_fewshot.batch.answers import Answer
@@ -214,6 +215,12 @@ def test_a_file_on_which_something_unforeseen_happens_is_left_out_and_its_traceb
     assert [p.name for p in report.written] == ["b.tif", "c.tif"]
     assert report.failed == ((folder / "a.tif", "ZeroDivisionError: no span"),)
     assert "Traceback" in caplog.text
+
+
+def test_a_plane_that_memory_does_not_hold_is_not_called_damaged(tmp_path, work):
+    zarr.create_array(tmp_path / "a.zarr", shape=(2**31, 2**31), chunks=(64, 64), dtype="uint8")
+    with pytest.raises(PictureError, match="smaller images"):
+        apply_to_file(tmp_path / "a.zarr", tmp_path / "out.tif", work)
 
 
 def test_two_runs_into_one_folder_do_not_meet(folder, tmp_path, work):

@@ -14,7 +14,7 @@ from napari_fewshot.batch.formats.format import Format, Layout, Opened
 from napari_fewshot.batch.formats.ome_zarr import OME_ZARR
 from napari_fewshot.batch.formats.raster import RASTER
 from napari_fewshot.batch.formats.tiff import TIFF
-from napari_fewshot.core.errors import FewshotError, PictureError, StorageError
+from napari_fewshot.core.errors import FewshotError, PictureError, StorageError, is_out_of_memory
 
 FORMATS: tuple[Format, ...] = (TIFF, OME_ZARR, EM, RASTER)
 ZARR_NODES = ("zarr.json", ".zgroup", ".zarray")
@@ -75,7 +75,8 @@ def _sizes(steps: Mapping[str, float]) -> dict[str, float]:
 
 def unreadable(path: Path, error: Exception) -> PictureError:
     """The error to raise when a reader gave up on a file."""
-    return PictureError(f"cannot read {path} ({type(error).__name__}: {error}): check that the file is complete")
+    cure = "cut it into smaller images" if is_out_of_memory(error) else "check that the file is complete"
+    return PictureError(f"cannot read {path} ({type(error).__name__}: {error}): {cure}")
 
 
 __all__ = ["FORMATS", "Format", "Layout", "Opened", "format_of", "open_picture", "unreadable", "writable_format"]
