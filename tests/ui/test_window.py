@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QShortcut,
     QSlider,
+    QTabBar,
 )
 
 from napari_fewshot.core.restoring import Report
@@ -330,9 +331,23 @@ def test_the_manifest_opens_the_dock(make_napari_viewer, worker, qtbot):
     dock._bridge.close()
 
 
-def test_at_its_narrowest_the_dock_cuts_nothing_off_beside_the_scroll_bar(dock, qtbot):
-    dock.train.show_card(replace(dock._bridge.models.card("em-segment"), scores={"held-out stroke IoU": 0.89}))
+@pytest.mark.parametrize("font_px", [12, 22])
+def test_at_its_narrowest_the_dock_cuts_nothing_off(dock, viewer, qtbot, font_px):
+    window = docks_window.window_of(dock)
+    window.resize(1400, 720)
+    dock.setStyleSheet(f"QWidget {{ font-size: {font_px}px; }}")
+    dock.train.show_card(dock._bridge.models.card("em-segment"))
     qtbot.wait(100)
-    (scroll,) = [s for s in dock.findChildren(QScrollArea) if s.widget() and s.widget().isAncestorOf(dock.train)]
-    needed = scroll.widget().minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width()
-    assert needed <= dock.minimumWidth()
+    window.resizeDocks([dock.parentWidget()], [100], Qt.Orientation.Horizontal)
+    for page in range(dock._tabs.count()):
+        dock._tabs.setCurrentIndex(page)
+        qtbot.wait(20)
+        for control in dock.findChildren((QAbstractButton, QLabel)):
+            if control.isVisible() and control.text() and not isinstance(control.parent(), QTabBar):
+                needed = (
+                    0
+                    if isinstance(control, QLabel)
+                    else control.fontMetrics().horizontalAdvance(control.text().split("\n")[0])
+                )
+                assert control.width() >= needed, control.objectName()
+                assert control.visibleRegion().boundingRect().width() == control.width(), control.objectName()

@@ -88,7 +88,6 @@ class FewshotDock(QWidget):
 
     def _lay_out(self) -> None:
         self.setObjectName("fewshot_dock")
-        self.setMinimumWidth(350)
         tabs = self._tabs = named(QTabWidget(), "pages", "Pages", "Working, and the versions it has led to.")
         tabs.addTab(page_of({self.data: 0, self.train: 1, self.trust: 0}, self.apply), "Fine-tune and apply")
         tabs.addTab(page_of({self.guide: 1}), "Where next")

@@ -26,7 +26,6 @@ def button(text: str, object_name: str, hint: str, on_click: Callable[[], Any], 
     """A push button with all its names."""
     made = named(QPushButton(text), object_name, text.rstrip("…"), hint, keys)
     made.clicked.connect(lambda checked=False: on_click())
-    made.setMinimumWidth(40)
     return made
 
 

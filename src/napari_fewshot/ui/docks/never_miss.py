@@ -33,7 +33,6 @@ class NeverMissForm(QWidget):
         self.recall.setRange(50, 100)
         self.recall.setValue(PERCENT)
         self.recall.setSuffix(" %")
-        self.recall.setMaximumWidth(95)
         self.set = button(
             "Set", "never_miss_set",
             "Makes a version of the current model with this operating point: previews and Apply use it, and so does what "

@@ -30,7 +30,6 @@ class ObjectsForm(QWidget):
         )  # fmt: skip
         self.split.setRange(0.0, 1.0)
         self.split.setSingleStep(0.05)
-        self.split.setMaximumWidth(70)
         self.split.setValue(SPLIT)
         self.painted = named(
             QCheckBox("strokes are objects (1 = background,\nany other number = one object)"), "painted_objects", "Painted as objects",

@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+
+class Page(QScrollArea):
+    """Scrolls what is too high for the window. Guards that it is never too narrow for what it holds."""
+
+    def __init__(self, page: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(page)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the page and its scroll bar need; of any height."""
+        width = self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
+        return QSize(width, super().minimumSizeHint().height())
+
+    def event(self, event: Any) -> bool:
+        """The page needs another width now, as it shows more or has another font."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().event(event))
 
 
 def page_of(forms: Mapping[QWidget, int], always: QWidget | None = None) -> QWidget:
@@ -17,11 +40,7 @@ def page_of(forms: Mapping[QWidget, int], always: QWidget | None = None) -> QWid
         if n:
             column.addWidget(_line())
         column.addWidget(form, stretch)
-    scroll = QScrollArea()
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setWidget(page)
+    scroll = Page(page)
     if always is None:
         return scroll
     whole, below = QWidget(), QVBoxLayout()

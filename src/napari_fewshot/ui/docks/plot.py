@@ -21,7 +21,7 @@ class Plot(pg.PlotWidget):
         for side, label in zip(SIDES, (left, bottom), strict=True):
             self.setLabel(side, label)
             self.getAxis(side).enableAutoSIPrefix(False)
-        self.getPlotItem().setContentsMargins(0, 8, 8, 0)
+        self.getPlotItem().setContentsMargins(0, 8, 8, 5)  # an axis draws its name 5 px below itself
 
     def sizeHint(self) -> QSize:
         """Take what is left instead of asking for much."""
