@@ -17,6 +17,7 @@ from napari_fewshot.core.job import Extras
 from napari_fewshot.core.shelf import ModelFile
 from napari_fewshot.ui.classes import classes_of, name_classes, name_image
 from napari_fewshot.ui.docks.extras_menu import ExtrasMenu
+from napari_fewshot.ui.live import ANSWERS
 from napari_fewshot.ui.models import Models
 from napari_fewshot.ui.scene import Params
 from napari_fewshot.ui.training import Trainer
@@ -549,3 +550,18 @@ def test_a_look_ahead_that_could_not_be_handed_in_is_tried_again(trainer, desk, 
     form.params.labels.paint((20, 50), 1)
     qtbot.wait(SETTLED_MS)
     assert len(desk.looks) == 1
+
+
+def test_live_says_that_it_works_and_again_when_what_it_complained_of_is_cured(trainer, form, painted, tuned):
+    form.params = painted("a", 0)
+    told = []
+    trainer.live.said.connect(lambda sentence, is_failure: told.append(sentence))
+    trainer.live.switch(True)
+    for end in (Failed("", "only class 1 is painted"), Finished("", tuned), Finished("", tuned)):
+        trainer.live.work.tell(end)
+        trainer.live.refit()
+    assert told == ["only class 1 is painted", ANSWERS]
+    form.params = replace(form.params, image=None)
+    trainer.live.work.tell(Finished("", tuned))
+    trainer.live.refit()
+    assert len(told) == 3 and "no image layer" in told[-1]

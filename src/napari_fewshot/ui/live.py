@@ -19,14 +19,21 @@ from napari_fewshot.ui.bridge import Bridge
 from napari_fewshot.ui.models import NotSavedError
 from napari_fewshot.ui.orders import Orders
 from napari_fewshot.ui.scene import Params, Scene
-from napari_fewshot.ui.work import Work
+from napari_fewshot.ui.work import Work, with_notes
 
 if TYPE_CHECKING:
     from napari_fewshot.ui.training import Trainer
 
 
+ANSWERS = "Live is on: every finished stroke renews the preview; switch it off to keep what it has learned"
+SHOWS = "Live is on: every move of the view renews the preview"
+
+
 class Live(QObject):
-    """Guards that one refit runs at a time, that the last stroke counts, and that a model of Live is kept once."""
+    """Guards that one refit runs at a time, that the last stroke counts, and that a model of Live is kept once.
+
+    It says that it works when it begins to, and again when what it complained of is no more.
+    """
 
     saved = Signal(object, object)  # as that of a training
     not_kept = Signal()  # it is off and has led to no version
@@ -41,7 +48,7 @@ class Live(QObject):
         self.model: ModelFile | None = None
         self.notes: list[str] = []  # of the refit that ended last
         self._scene: Scene | None = None  # that of the model
-        self._again = self._is_fit = False
+        self._again = self._is_fit = self._works = False
 
     @property
     def is_running(self) -> bool:
@@ -54,7 +61,7 @@ class Live(QObject):
 
     def switch(self, is_on: bool) -> None:
         """Refit the head after every stroke; switched off, what was learned becomes a version."""
-        self.is_on = is_on
+        self.is_on, self._works = is_on, False
         if is_on and not self._trainer.is_training:
             self._trainer.preview.allow()
             self.refit()
@@ -75,7 +82,7 @@ class Live(QObject):
         try:
             scene = self._trainer.begin_scene(params, self._bridge.models.card(params.model))
         except FewshotError as error:
-            self.said.emit(str(error), False)
+            self._complain(str(error))
             return
         self._is_fit = TASKS[params.task].needs_strokes
         make = self._orders.make_fit if self._is_fit else self._orders.make_look
@@ -110,8 +117,11 @@ class Live(QObject):
         self.notes = [] if self.work is None else self.work.notes
         if isinstance(end, Finished | Stopped) and end.model is not None and not self._trainer.is_training:
             self.model, self._scene = end.model, scene
-        elif isinstance(end, Failed | Lost):
-            self.said.emit(end.message, False)
+        if isinstance(end, Failed | Lost):
+            self._complain(end.message)
+        elif isinstance(end, Finished) and self.is_on and not (self._works or self._trainer.is_training):
+            self._works = True
+            self.said.emit(with_notes(ANSWERS if self._is_fit else SHOWS, self.notes), False)
         is_done = isinstance(end, Finished) and self._read().task == scene.card.task
         again, self._again = self._again, False
         # the last stroke counts, also when Live is off
@@ -120,6 +130,10 @@ class Live(QObject):
         if not self.is_on:
             self._keep()
         self.refitted.emit()
+
+    def _complain(self, sentence: str) -> None:
+        self._works = False
+        self.said.emit(sentence, False)
 
     def _on_versioned(self, card: ModelCard | None, error: Exception | None) -> None:
         card = error.card if isinstance(error, NotSavedError) else card
