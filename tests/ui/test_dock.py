@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Labels
 
 from napari_fewshot.compute.events import Stopped
 from napari_fewshot.core.errors import ComputeError
@@ -512,3 +513,21 @@ def test_what_the_first_strokes_layer_needs_is_imported_off_the_gui_thread(dock,
     dock._bridge.state_changed.emit("ready")
     wait(lambda: bool(made_in))
     assert made_in != [threading.main_thread()]
+
+
+def test_what_was_said_of_another_image_or_task_does_not_stay(dock, viewer, blobs):
+    assert "Open Sample" in dock.status.text()
+    for change in (
+        lambda: viewer.add_image(blobs[0]),
+        lambda: dock.data.task.setCurrentIndex(dock.data.task.findData("denoise")),
+        viewer.layers.clear,
+    ):
+        dock.say("applied a model")
+        change()
+        assert dock.status.text() == dock.data.hint
+
+
+def test_a_preview_is_not_offered_as_strokes(dock, viewer, blobs):
+    shown = Labels(blobs[1], metadata={METADATA: {"preview": True}})
+    viewer.add_layer(shown)
+    assert dock.data.labels_layer.layers() == []

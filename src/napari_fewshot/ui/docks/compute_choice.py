@@ -51,7 +51,7 @@ class ComputeChoice(QObject):
             remote = self._bridge.remote
             self.said.emit(f"connecting to {remote.address}…" if remote else "starting the worker…", False)
         elif state == "ready":
-            self.said.emit("ready: choose an image and a task", False)
+            self.said.emit(f"ready. {self._form.hint}", False)
             compute = self._bridge.compute
             self._bridge.call(lambda: compute().devices(), lambda found, error: self._show_devices(found or []))
         elif state.startswith("failed"):

@@ -21,6 +21,7 @@ SIZES = ("", "-base")  # of embedded models, as their names end; the small one i
 class DataForm(QWidget):
     """Guards that model and strokes or target always fit the task on display, and that strokes follow their image."""
 
+    subject_changed = Signal()  # another image or task, before anything else is chosen for it
     task_changed = Signal(str)
     model_changed = Signal(str)
     device_chosen = Signal(str)
@@ -64,7 +65,7 @@ class DataForm(QWidget):
         )
         self.compute.addItem("auto")
         self.labels_layer = named(
-            LayerCombo(viewer, lambda x: isinstance(x, Labels), "no strokes layer"), "labels_layer", "Strokes layer",
+            LayerCombo(viewer, _may_be_strokes, "no strokes layer"), "labels_layer", "Strokes layer",
             "The labels layer that holds the strokes: 1 is the first class, 0 is not painted.",
         )  # fmt: skip
         self.new_strokes = button(
@@ -107,6 +108,13 @@ class DataForm(QWidget):
     @property
     def task_name(self) -> str:
         return str(self.task.currentData())
+
+    @property
+    def hint(self) -> str:
+        """What to do next with the image and the task that are chosen."""
+        if self.image_layer.layer is None:
+            return "Choose an image; there are micrographs to try under File > Open Sample"
+        return TASKS[self.task_name].hint
 
     @property
     def model_name(self) -> str:
@@ -165,11 +173,13 @@ class DataForm(QWidget):
             is_shown = text not in ("Strokes", "Classes", "Target") or (text == "Target") != task.needs_strokes
             label.setVisible(is_shown)
             widget.setVisible(is_shown)
+        self.subject_changed.emit()
         self.task_changed.emit(task.name)  # first: Live ends before a model of the new task comes
         self.refresh_models()
 
     def _on_image_changed(self, image: Image | None) -> None:
         """Take the strokes made for another image, or none rather than those of the one before."""
+        self.subject_changed.emit()
         before = self.labels_layer.layer
         own = [labels for labels in self.labels_layer.layers() if image is not None and is_made_for(labels, image)]
         if own and before not in own:
@@ -200,6 +210,11 @@ def _is_source(layer: Layer) -> bool:
     """Image layers but previews and maps that tell about a result; a denoised result may well be segmented next."""
     about = layer.metadata.get(METADATA, {}) if isinstance(layer, Image) else {}
     return isinstance(layer, Image) and not about.get("preview") and not about.get(NOT_A_SOURCE)
+
+
+def _may_be_strokes(layer: Layer) -> bool:
+    """Labels layers but previews, which are renewed and go by themselves."""
+    return isinstance(layer, Labels) and not layer.metadata.get(METADATA, {}).get("preview")
 
 
 def _is_target(layer: Layer) -> bool:

@@ -118,6 +118,7 @@ class FewshotDock(QWidget):
             changed.connect(self._train_desk.renew_look)
         for changed in (model, image, strokes.layer_changed, self.train.live_toggled):
             changed.connect(lambda what: self._show_state())
+        self.data.subject_changed.connect(self._on_data_subject_changed)
         self.data.task_changed.connect(self._on_task_changed)
         self.data.model_changed.connect(self._on_model_changed)
         self.train.stop_wanted.connect(self._on_stop_wanted)
@@ -208,6 +209,11 @@ class FewshotDock(QWidget):
     def _on_bridge_state_changed(self, state: str) -> None:
         if state == "ready":  # not before: the worker needs the cores to start
             threading.Thread(target=warm_up, name="fewshot-warm-up", daemon=True).start()
+
+    def _on_data_subject_changed(self) -> None:
+        """What was said of another image or task is not true of this one."""
+        if self._bridge.state == "ready" and not self._bridge.is_busy:
+            self.say(self.data.hint)
 
     def _on_task_changed(self, task: str) -> None:
         self.objects.setVisible(TASKS[task].needs_strokes)

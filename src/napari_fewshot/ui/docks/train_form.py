@@ -94,7 +94,7 @@ class TrainForm(QWidget):
 
     def show_waiting(self) -> None:
         """Something was asked for and has not answered yet."""
-        self._show_share(0.0, "waiting for the worker…")
+        self._show_share(0.0, "working…")
 
     def show_idle(self) -> None:
         self._show_share(0.0, "idle")

@@ -51,8 +51,7 @@ class TrustDesk(QObject):
     def forget(self) -> None:
         """Offer no alternatives to what was asked of another task, and show none."""
         self.alternatives.forget()
-        if self._form.alternative.isEnabled():
-            self._on_alternatives_gone()
+        self._form.forget_alternatives()
 
     def look_at_spectrum(self, *what: object) -> None:
         """Say so when the current model was trained on nothing like the current image."""
