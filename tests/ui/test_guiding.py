@@ -8,6 +8,7 @@ from napari_fewshot.core.errors import StorageError
 from napari_fewshot.core.strokes import Strokes
 from napari_fewshot.ui import guiding
 from napari_fewshot.ui.classes import is_made_for
+from napari_fewshot.ui.docks.quality_plot import QualityPlot
 from napari_fewshot.ui.layers import take_picture
 from napari_fewshot.ui.learning import LearnedDots
 from napari_fewshot.ui.results import METADATA, Place, ResultStack
@@ -283,3 +284,13 @@ def test_a_survey_can_be_stopped_and_a_restoration_is_told_why_not(dock, guide, 
     dock.data.task.setCurrentIndex(1)
     guide.next()
     assert "segmentation" in dock.status.text()
+
+
+def test_a_plot_without_a_curve_has_no_numbers_and_one_of_few_slices_whole_ones(qtbot):
+    plot = QualityPlot()
+    qtbot.addWidget(plot)
+    slices = plot.getAxis("bottom")
+    assert not slices.style["showValues"]
+    plot.show_curve([0, 1, 2], [0.6, 0.7, 0.6])
+    ticks = [tick for _, level in slices.tickValues(-0.1, 2.1, 400) for tick in level]
+    assert slices.style["showValues"] and sorted(ticks) == [0, 1, 2]

@@ -37,10 +37,7 @@ from napari_fewshot.engine.segment import MARGIN, OnStrokes, solver_of
 from napari_fewshot.engine.target import Pair, on_scale
 from napari_fewshot.tasks import TASKS
 
-TOO_FEW = (
-    "too few strokes to hold some out, so nothing tells whether trained layers are better: they stay as they were, and the last one is "
-    "fitted to the strokes; paint four strokes of each class or more"
-)
+TOO_FEW = "too few strokes to tell whether training helps, so only the last layer is fitted: paint four strokes of each class or more"
 
 
 def fine_tune_segment(

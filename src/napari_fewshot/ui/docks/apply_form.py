@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QHBoxLayout, QWidget
 
 from napari_fewshot.ui.applying import LAYER, SCOPES
 from napari_fewshot.ui.docks.fields import button, caption, named, narrow
@@ -41,8 +41,11 @@ class ApplyForm(QWidget):
         grid.addWidget(caption("Apply to", self.scope), 0, 0)
         grid.addWidget(self.scope, 0, 1)
         grid.addWidget(self.apply, 0, 2)
-        grid.addWidget(self.denoise_first, 1, 0)
-        grid.addWidget(self.confidence, 1, 1, 1, 2)
+        choices = QHBoxLayout()
+        choices.addWidget(self.denoise_first)
+        choices.addWidget(self.confidence)
+        choices.addStretch()
+        grid.addLayout(choices, 1, 0, 1, 3)
 
     def name_doubts(self, is_classes: bool) -> None:
         """A segmentation is sure of a class to some degree and may be denoised first; a restoration may be off by so much."""

@@ -114,7 +114,8 @@ class DataForm(QWidget):
         """What to do next with the image and the task that are chosen."""
         if self.image_layer.layer is None:
             return "Choose an image; there are micrographs to try under File > Open Sample"
-        return TASKS[self.task_name].hint
+        task = TASKS[self.task_name]
+        return task.hint if task.needs_strokes else f"{task.hint} No strokes are needed: press Apply."
 
     @property
     def model_name(self) -> str:

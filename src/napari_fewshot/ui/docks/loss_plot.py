@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 
 from napari_fewshot.ui.docks.fields import named
-from napari_fewshot.ui.docks.plot import SIDES, Plot
+from napari_fewshot.ui.docks.plot import Plot
 
 MAXIMUM_POINTS = 600  # drawn; a longer history is thinned by halves
 
@@ -73,5 +73,4 @@ class LossPlot(Plot):
         is_positive = bool(self._losses) and min(self._losses) >= 0
         self.getViewBox().setLimits(yMin=0.0 if is_positive else None)
         self._trend.setData(self._steps, trend)
-        for side in SIDES:  # pyqtgraph goes on to show the numbers of the last curve
-            self.getAxis(side).setStyle(showValues=bool(self._losses))
+        self.show_numbers(bool(self._losses))

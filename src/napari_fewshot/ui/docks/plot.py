@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyqtgraph as pg
 from qtpy.QtCore import QSize
 
 SIDES = ("left", "bottom")
 
 
+class WholeNumbers(pg.AxisItem):
+    """Counts steps or slices: there is nothing between two of them."""
+
+    def tickSpacing(self, *range_and_size: Any) -> list[tuple[float, float]]:
+        """Distances between ticks of each level, and where they begin."""
+        return [level for level in super().tickSpacing(*range_and_size) if level[0] >= 1] or [(1, 0)]
+
+
 class Plot(pg.PlotWidget):
-    """Two named axes, nothing to drag and no menu."""
+    """Two named axes, the lower one of whole numbers, nothing to drag and no menu."""
 
     def __init__(self, left: str, bottom: str, height_px: int) -> None:
-        super().__init__()
+        super().__init__(axisItems={"bottom": WholeNumbers("bottom")})
         self._height_px = height_px
         self.setMinimumHeight(90)
         self.setMenuEnabled(False)
@@ -26,6 +36,11 @@ class Plot(pg.PlotWidget):
     def sizeHint(self) -> QSize:
         """Take what is left instead of asking for much."""
         return QSize(300, self._height_px)
+
+    def show_numbers(self, are_shown: bool) -> None:
+        """Number the axes or not: pyqtgraph numbers those of an empty plot, too."""
+        for side in SIDES:
+            self.getAxis(side).setStyle(showValues=are_shown)
 
     def paint_theme(self, background: str, text: str, accent: str) -> None:
         """Take the colours of napari's theme."""

@@ -27,6 +27,7 @@ class QualityPlot(Plot):
         )
         self.getPlotItem().setLimits(yMin=0, yMax=1.02, minYRange=0.25)  # slices that hardly differ look alike
         self._curve = self.plot([], [], symbol="o", symbolSize=5)
+        self.show_numbers(False)
         self._here = pg.InfiniteLine(angle=90)
         self._here.setVisible(False)
         self.addItem(self._here, ignoreBounds=True)
@@ -43,6 +44,7 @@ class QualityPlot(Plot):
     def show_curve(self, positions: Sequence[int], quality: Sequence[float]) -> None:
         """Draw what is known so far; slices ascending, quality 0 to 1."""
         self._curve.setData(list(positions), list(quality))
+        self.show_numbers(self.n_points > 0)
 
     def show_here(self, position: int | None) -> None:
         """Mark the slice on display."""

@@ -122,8 +122,9 @@ class TrainForm(QWidget):
         self._show_score(*(card.score or ("", None)))
 
     def _show_score(self, name: str, score: float | None) -> None:
-        """In its last two words, as the tooltip tells that it is about what was held out."""
-        self.score.setText("" if score is None else f"{' '.join(name.split()[-2:])} {score:.2f}")
+        """In few words, as the tooltip tells that it is about what was held out."""
+        short = name.removeprefix("held-out ").removeprefix("episode ")
+        self.score.setText("" if score is None else f"{short} {score:.2f}")
 
     def _show_share(self, share: float, text: str) -> None:
         """Without Qt's animation of a job without an end, and painted with the next frame, not at once.
