@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_fewshot.compute.events import Failed, Lost
 from napari_fewshot.core.errors import StorageError
@@ -290,6 +291,7 @@ def test_a_plot_without_a_curve_has_no_numbers_and_one_of_few_slices_whole_ones(
     plot = QualityPlot()
     qtbot.addWidget(plot)
     slices = plot.getAxis("bottom")
+    assert plot.focusPolicy() == Qt.FocusPolicy.NoFocus
     assert not slices.style["showValues"]
     plot.show_curve([0, 1, 2], [0.6, 0.7, 0.6])
     ticks = [tick for _, level in slices.tickValues(-0.1, 2.1, 400) for tick in level]

@@ -97,6 +97,15 @@ def test_classic_lies_beside_the_model_and_becomes_a_version_when_it_is_kept(pai
     assert result.metadata[METADATA]["model"]["id"] == card.id
 
 
+@pytest.mark.parametrize("button", ["fine_tune", "live"])
+def test_what_was_judged_does_not_lie_under_a_preview(painted, viewer, clicks, wait, button):
+    clicks("judge")
+    wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)
+    assert viewer.layers["em-segment (judged)"].visible
+    clicks(button)
+    assert not viewer.layers["em-segment (judged)"].visible and painted.judge.page.looks.checkedId() == 1
+
+
 def test_a_model_that_has_seen_no_strokes_becomes_a_version_when_it_is_kept(painted, viewer, blobs, clicks, wait):
     clicks("compare_classic")
     wait(lambda: painted.judge.judging.verdicts != () and not painted._bridge.is_busy)

@@ -121,6 +121,7 @@ class FewshotDock(QWidget):
         self.data.subject_changed.connect(self._on_data_subject_changed)
         self.data.task_changed.connect(self._on_task_changed)
         self.data.model_changed.connect(self._on_model_changed)
+        self.train.live_toggled.connect(lambda is_on: self.judge.page.look_away() if is_on else None)
         self.train.stop_wanted.connect(self._on_stop_wanted)
         self.apply.apply_wanted.connect(self._on_apply_wanted)
         self.trust.strength_changed.connect(self._train_desk.renew_look)
@@ -144,6 +145,8 @@ class FewshotDock(QWidget):
             planes.connect(self.train.show_planes)
         for answered in (self._apply_desk.landed, self._trust_desk.started, self.judge.judging.judged):
             answered.connect(lambda what: self._trainer.preview.remove())
+        for shown in (self._train_desk.started, self._apply_desk.landed):
+            shown.connect(lambda what: self.judge.page.look_away())
         forms = (self._computer, self.data, self.data.classes, self.versions)
         for speaker in (self._strokes_desk, *self._desks, *forms):
             speaker.said.connect(self.say)

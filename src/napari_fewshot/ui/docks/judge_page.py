@@ -44,6 +44,7 @@ class JudgePage(QWidget):
         super().__init__()
         self._verdicts: tuple[Verdict, ...] = ()
         self._classes: tuple[ClassLabel, ...] = ()
+        self._nothing: QPushButton | None = None
         self._make_controls()
         self.never_miss = NeverMissForm()
         self.scores = _table("judge_scores", "Scores", (
@@ -127,6 +128,11 @@ class JudgePage(QWidget):
             widget.setVisible(bool(verdicts))
         self.hint.setText(self._advice())
 
+    def look_away(self) -> None:
+        """Show nothing of what was judged any more, as something else is to be seen."""
+        if self._nothing is not None:
+            self._nothing.click()
+
     def _advice(self) -> str:
         if not self._verdicts:
             return "How well is a stroke answered that the model has not learned from?"
@@ -175,6 +181,7 @@ class JudgePage(QWidget):
         """What can be shown over the image, and what can be kept."""
         while self._choices.count():
             self._choices.takeAt(0).widget().deleteLater()
+        self._nothing = None
         if not names:
             return
         self._choices.addWidget(QLabel("Show"), 0, 0)
@@ -184,6 +191,7 @@ class JudgePage(QWidget):
             one.setChecked(n == 0)
             self.looks.addButton(one, n)
             self._choices.addWidget(one, n // 2, 1 + n % 2)
+            self._nothing = one
         self._choices.addWidget(QLabel("Keep"), 2, 0)
         for n, name in enumerate(names):
             hint = f"Goes on with {name} as the current model; one that is no version yet becomes one."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyqtgraph as pg
-from qtpy.QtCore import QSize
+from qtpy.QtCore import QSize, Qt
 
 SIDES = ("left", "bottom")
 
@@ -27,6 +27,7 @@ class Plot(pg.PlotWidget):
         self.setMinimumHeight(90)
         self.setMenuEnabled(False)
         self.hideButtons()
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no key does anything here
         self.setMouseEnabled(x=False, y=False)
         for side, label in zip(SIDES, (left, bottom), strict=True):
             self.setLabel(side, label)

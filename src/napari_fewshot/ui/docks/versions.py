@@ -216,7 +216,7 @@ class VersionsPanel(QWidget):
 def _facts(card: ModelCard, cards: dict[str, ModelCard]) -> dict[str, str]:
     parent = next((c.name for c in cards.values() if c.id == card.parent), card.parent or "–")
     try:
-        created = datetime.fromisoformat(card.created).astimezone().strftime("%d %b %H:%M")
+        created = datetime.fromisoformat(card.created).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         created = card.created
     return {
