@@ -281,7 +281,7 @@ def test_the_finest_level_of_a_pyramid_is_read(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_a_stack_compressed_by_lzw_is_read_lazily_with_its_axes(tmp_path, dtype):
-    """As ImageJ, Bio-Formats and microscopes write it; tifffile reads it with imagecodecs alone, which may not be there."""
+    """As ImageJ, Bio-Formats and microscopes write it."""
     stack, path = (STACK // 256).astype(dtype), tmp_path / "a.tif"
     pages = [Image.fromarray(plane) for plane in stack]
     notes = "ImageJ=1.54\nimages=3\nslices=3\nspacing=0.5\nunit=nm\n"
@@ -300,13 +300,6 @@ def test_a_compressed_colour_tiff_is_read_as_colour(tmp_path, compression):
     with open_picture(tmp_path / "a.tif") as opened, Image.open(tmp_path / "a.tif") as image:
         assert opened.picture.axes == "YXS"
         np.testing.assert_array_equal(opened.picture.data, image)
-
-
-def test_a_compression_that_nothing_here_decodes_names_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_fewshot.batch.formats.tiff.is_decodable", lambda page: False)
-    tifffile.imwrite(tmp_path / "a.tif", STACK.astype(np.float64), compression="zlib", photometric="minisblack")
-    with pytest.raises(PictureError, match="pip install imagecodecs"):
-        planes_of(tmp_path / "a.tif")
 
 
 def test_an_older_ome_zarr_and_a_bare_array_are_read(tmp_path):

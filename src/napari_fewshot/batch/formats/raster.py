@@ -35,13 +35,13 @@ def open_labels(path: Path) -> Iterator[Opened]:
 
 
 def _opened(path: Path, plain_modes: set[str]) -> Opened:
-    with any_size(path) as image:
+    with _any_size(path) as image:
         data = np.asarray(image if image.mode in plain_modes else image.convert("L" if image.mode == "LA" else "RGB"))
     remark = "it is read with 8 of its 16 bits: save it as TIFF to keep them" if _is_cut(path, data) else ""
     return Opened(Picture(data, "YX" if data.ndim == 2 else "YXS", path.name), remark=remark)
 
 
-def any_size(path: Path) -> Image.Image:
+def _any_size(path: Path) -> Image.Image:
     """Open a picture however large: the user chose it, so Pillow's guard against bombs would refuse work."""
     with GUARD:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -15,7 +15,6 @@ import tifffile
 import zarr
 
 from napari_fewshot.batch.formats.format import Format, Layout, Opened, known_axes
-from napari_fewshot.batch.formats.libtiff import by_libtiff, is_decodable
 from napari_fewshot.batch.formats.units import PM, SHORT_TIMES, TIMES, common_steps
 from napari_fewshot.core.errors import PictureError
 from napari_fewshot.core.picture import Picture
@@ -35,8 +34,7 @@ def open_tiff(path: Path) -> Iterator[Opened]:
         remarks = [_on_gaps(series), _on_others(file)]
         store = series.aszarr(level=0)
         try:
-            pages = zarr.open_array(store, mode="r") if is_decodable(series.keyframe) else by_libtiff(series)
-            data, axes = _samples_last(pages, series)
+            data, axes = _samples_last(zarr.open_array(store, mode="r"), series)
             steps, unit = _pixel_size(file)
             remark = "; ".join(r for r in remarks if r)
             picture = Picture(data, known_axes(axes), path.name)
@@ -82,7 +80,7 @@ def write_tiff(path: Path, planes: Iterator[np.ndarray], layout: Layout) -> None
         )
 
 
-def _samples_last(data: Any, series: tifffile.TiffPageSeries) -> tuple[Any, str]:
+def _samples_last(data: zarr.Array, series: tifffile.TiffPageSeries) -> tuple[Any, str]:
     """The array with the planes of a colour, where they lie apart in the file, as its last axis; still lazy."""
     axes = series.axes
     if "S" not in axes[:-1] or series.keyframe.photometric not in COLOURS:
