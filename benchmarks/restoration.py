@@ -269,7 +269,7 @@ def methods(case: Case, device: str) -> dict[str, Callable[[], Answer]]:
     made: dict[str, Callable[[], Answer]] = {
         name: partial(lambda f: (list(f()), {}), f) for name, f in plain(case.given).items()
     }
-    own = [how for how in OWN if case.task in ("denoise", "background") or not how.startswith("base")]
+    own = [how for how in OWN if case.model != "em-superres-x4" or not how.startswith("base")]
     return made | {f"ours, {how}": partial(ours, case, how, device) for how in own}
 
 
