@@ -117,11 +117,11 @@ def from_random(generator: Generator) -> Generator:
 
 def scores(shown: Shown, marks: list[float], pictures: list[Picture], strokes: np.ndarray) -> Iterator[dict[str, Any]]:
     """One row a mark; a version shown at several marks is asked once."""
-    known: dict[int, dict[str, float]] = {}
+    known: dict[int, dict[str, Any]] = {}
     for mark in marks:
         there = [i for i, (s, _) in enumerate(shown) if s <= mark]
         if not there:
-            yield {"seconds": mark, PAINTED: 0.0, OTHERS: 0.0}
+            yield {"seconds": mark, PAINTED: 0.0, OTHERS: 0.0, "classes": {PAINTED: {}, OTHERS: {}}}
             continue
         if (best := there[-1]) not in known:
             known[best] = score(shown[best][1], pictures, strokes)
@@ -191,7 +191,27 @@ def tables(rows: list[dict[str, Any]]) -> str:
                     f"| {s} | {mean_of_sets(of, value, method='ours'):.3f} | {best[0]:.3f} ({best[1]}) | {seen} |"
                 )
             lines.append("")
+        lines += [*classes([r for r in rows if r["strokes"] == n and r["seconds"] == marks[-1]]), ""]
     return "\n".join(lines)
+
+
+def classes(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown: the classes of each set down; ours and the peer that is the best on average across."""
+    best = max((m for m in dict.fromkeys(r["method"] for r in rows) if m.split(",")[0] in (*CLASSIFIERS, APOC)),
+               key=lambda m: mean_of_sets(rows, PAINTED, method=m))  # fmt: skip
+    columns = [(value, method) for value in (PAINTED, OTHERS) for method in ("ours", best)]
+    lines = [f"| {rows[0]['strokes']} strokes, class by class | " + " | ".join(f"{m}, {v}" for v, m in columns) + " |"]
+    lines.append("| --- |" + " ---: |" * len(columns))
+    for name in dict.fromkeys(r["set"] for r in rows):
+        mine = [r for r in rows if r["set"] == name]
+        for k in mine[0]["classes"][PAINTED]:
+            cells = []
+            for value, method in columns:
+                found = [r["classes"][value].get(k) for r in mine if r["method"] == method]
+                there = [iou for iou in found if iou is not None]
+                cells.append(f"{np.mean(there):.3f}" if there else "-")
+            lines.append(f"| {name}, {k} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from napari_fewshot.core.intensity import Intensity
-from napari_fewshot.core.scores import mean_iou
+from napari_fewshot.core.scores import class_ious
 
 SIDE_PX = 1024  # larger images are cropped to this
 N_OTHERS = 4
@@ -40,11 +41,14 @@ def labelled(folder: Path, side_px: int = SIDE_PX, n_others: int = N_OTHERS) -> 
     return [(tifffile.imread(n)[:side_px, :side_px], truths[n]) for n in chosen]
 
 
-def score(predict: Predictor, pictures: list[Picture], strokes: np.ndarray) -> dict[str, float]:
-    """Mean IoU on the unpainted pixels of the first picture, and on all of the others."""
+def score(predict: Predictor, pictures: list[Picture], strokes: np.ndarray) -> dict[str, Any]:
+    """Mean IoU on the unpainted pixels of the first picture, and on all of the others; "classes" tells it class by class."""
     (image, truth), others = pictures[0], pictures[1:]
-    same = mean_iou(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
-    return {PAINTED: same, OTHERS: float(np.mean([mean_iou(predict(plane), t) for plane, t in others]))}
+    same = class_ious(np.where(strokes > 0, 0, predict(image)), np.where(strokes > 0, 0, truth))
+    apart = [class_ious(predict(plane), t) for plane, t in others]
+    by_class = {k: float(np.mean([found[k] for found in apart if k in found])) for k in sorted({*chain(*apart)})}
+    mean = [float(np.mean(list(found.values()))) for found in (same, *apart)]
+    return {PAINTED: mean[0], OTHERS: float(np.mean(mean[1:])), "classes": {PAINTED: same, OTHERS: by_class}}
 
 
 CLASSIFIERS: dict[str, Callable[[], Any]] = {

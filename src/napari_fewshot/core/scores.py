@@ -7,14 +7,19 @@ import numpy as np
 N_BINS = 15
 
 
-def mean_iou(found: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over the classes of ``truth`` (0 = unknown, left out) of intersection over union, 0 to 1."""
-    known = truth > 0
-    scores = []
+def class_ious(found: np.ndarray, truth: np.ndarray) -> dict[int, float]:
+    """Intersection over union of each class of ``truth`` (0 = unknown, left out), 0 to 1."""
+    known, scores = truth > 0, {}
     for k in np.unique(truth[known]):
         a, b = (found == k) & known, truth == k
-        scores.append(np.sum(a & b) / np.sum(a | b))
-    return float(np.mean(scores)) if scores else 0.0
+        scores[int(k)] = float(np.sum(a & b) / np.sum(a | b))
+    return scores
+
+
+def mean_iou(found: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over the classes of ``truth`` (0 = unknown, left out) of intersection over union, 0 to 1."""
+    scores = class_ious(found, truth)
+    return float(np.mean(list(scores.values()))) if scores else 0.0
 
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:
