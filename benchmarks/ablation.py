@@ -69,7 +69,7 @@ VARIANTS = (
     Variant("cross-entropy on strokes alone", ("agreement", "anchor"), 0.0),
     Variant("with unpainted pixels restored", restores=True),
     Variant("with contrast between classes", extras=Extras(contrast=True)),
-    Variant("with objects drawn in", extras=Extras(drawn_in=True)),
+    Variant("with objects drawn in", extras=Extras(copy_paste=True)),
     Variant("marks", has_marks=True),
     Variant("marks, with contrast between classes", extras=Extras(contrast=True), has_marks=True),
 )

@@ -87,7 +87,7 @@ def fine_tune(
     seed: int = 0,
     never_miss: tuple[int, float] | None = None,
     contrast: bool = False,
-    drawn_in: bool = False,
+    copy_paste: bool = False,
     rank: bool = False,
     regions: Images | None = None,
     on_event: OnEvent | None = None,
@@ -112,9 +112,9 @@ def fine_tune(
     never_miss : (int, float), optional
         A class of a segmentation and the share of it, 0 to 1, that is to be found at least; what that costs, by strokes
         held out, stands on the card as ``never_miss``. None keeps to what was asked for the given generator.
-    contrast, drawn_in, rank : bool
+    contrast, copy_paste, rank : bool
         What the layers of a segmentation learn from beside the strokes: pixels of a class are to look alike in all painted images,
-        objects that strokes grow to are to be found where they are drawn in, and pixels of the class of ``never_miss`` are to
+        objects that strokes grow to are to be found where they are pasted, and pixels of the class of ``never_miss`` are to
         score above all others.
     regions : ndarray or list of ndarray, optional
         For a restoration, instead of targets: integers of the images' shapes, 1 = good background, to become even, 2 = good
@@ -128,7 +128,7 @@ def fine_tune(
         The images, the strokes or the budget cannot be used; the message names the cure.
     """
     how: dict[str, Any] = {"seconds": seconds, "steps": steps, "seed": seed, "never_miss": never_miss}
-    how |= {"extras": Extras(contrast, drawn_in, rank), "regions": regions}
+    how |= {"extras": Extras(contrast, copy_paste, rank), "regions": regions}
     found = tuned(generator, images, painted, Teller(on_event) if on_event else Silent(), **how)
     if on_event:
         on_event(Finished("", found.to_file()))
@@ -167,7 +167,7 @@ def tuned(
             generator, painting, budget, seed=seed, listener=listener, never_miss=wish, extras=extras
         )
     if extras != STROKES_ALONE:
-        raise PictureError("contrast, drawn_in and rank are for segmentations: leave them out for a restoration")
+        raise PictureError("contrast, copy_paste and rank are for segmentations: leave them out for a restoration")
     if regions is not None and painted is not None:
         raise PictureError("give a restoration targets or regions, not both")
     if regions is None:

@@ -1,4 +1,4 @@
-"""What layers may learn from beside strokes: likeness in all painted images, and objects that are drawn in elsewhere."""
+"""What layers may learn from beside strokes: likeness in all painted images, and objects that are pasted elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_fewshot.core.job import STROKES_ALONE, Budget, Extras
 from napari_fewshot.core.operating import NeverMiss
 from napari_fewshot.core.simulate import simulate_strokes
 from napari_fewshot.core.strokes import Painting, painting_of
-from napari_fewshot.engine.extras import Contrast, DrawnIn, pasted, terms_of
+from napari_fewshot.engine.extras import Contrast, CopyPaste, pasted, terms_of
 from napari_fewshot.engine.fine_tune import fine_tune_segment
 from napari_fewshot.engine.generator import Generator
 from napari_fewshot.engine.painted import FeatureCache
@@ -45,12 +45,12 @@ def solved(objective: OnStrokes):
 
 def test_nothing_is_added_unless_it_was_asked_for(objective: OnStrokes) -> None:
     assert terms_of(objective, STROKES_ALONE) == []
-    kinds = [type(t) for t in terms_of(objective, Extras(contrast=True, drawn_in=True, rank=True))]
-    assert kinds == [Contrast, DrawnIn, Rank]
-    objective.more = terms_of(objective, Extras(contrast=True, drawn_in=True))
+    kinds = [type(t) for t in terms_of(objective, Extras(contrast=True, copy_paste=True, rank=True))]
+    assert kinds == [Contrast, CopyPaste, Rank]
+    objective.more = terms_of(objective, Extras(contrast=True, copy_paste=True))
     found = [set(objective.losses(np.random.default_rng(seed))) for seed in range(12)]
     assert all({"strokes", "agreement", "anchor", "contrast"} <= names for names in found)
-    assert any("drawn in" in names for names in found) and any("local contrast" in names for names in found)
+    assert any("copy-paste" in names for names in found) and any("local contrast" in names for names in found)
 
 
 def test_contrast_pulls_apart_what_differs(objective: OnStrokes) -> None:
@@ -68,7 +68,7 @@ def test_contrast_pulls_apart_what_differs(objective: OnStrokes) -> None:
         assert value() < before
 
 
-def test_an_object_is_drawn_in_as_bright_as_it_was_and_with_the_texture_of_the_place() -> None:
+def test_an_object_is_pasted_as_bright_as_it_was_and_with_the_texture_of_the_place() -> None:
     rng = np.random.default_rng(0)
     unit = rng.normal(0.2, 0.02, (64, 80)).astype(np.float32)
     grey, mask = np.full((20, 16), 0.8, np.float32), np.zeros((20, 16), bool)
@@ -82,7 +82,7 @@ def test_an_object_is_drawn_in_as_bright_as_it_was_and_with_the_texture_of_the_p
     assert abs(unit.mean() - 0.2) < 0.01  # the picture itself stays as it was
 
 
-def test_objects_that_fill_the_crop_are_not_drawn_in(segmenter: Generator) -> None:
+def test_objects_that_fill_the_crop_are_not_pasted(segmenter: Generator) -> None:
     image = np.random.default_rng(0).normal(100, 5, (96, 96)).astype(np.float32)
     image[:, 48:] += 80
     truth = np.repeat([[1] * 48 + [2] * 48], 96, 0)
@@ -90,12 +90,12 @@ def test_objects_that_fill_the_crop_are_not_drawn_in(segmenter: Generator) -> No
         copy.deepcopy(segmenter.network), painting_of([image], [simulate_strokes(truth, 3, 0)]), 0, FeatureCache()
     )
     objective.solve(objective.module)
-    term, head = DrawnIn(objective), solved(objective)
+    term, head = CopyPaste(objective), solved(objective)
     assert all(term(head, np.random.default_rng(seed)) == {} for seed in range(4))
 
 
 def test_with_extras_the_same_seed_gives_the_same_result(segmenter: Generator, painting: Painting) -> None:
-    asked = Extras(contrast=True, drawn_in=True)
+    asked = Extras(contrast=True, copy_paste=True)
     tuned = [fine_tune_segment(segmenter, painting, Budget(steps=3), seed=2, extras=asked) for _ in range(2)]
     assert tuned[0].card.losses == tuned[1].card.losses
     alone = fine_tune_segment(segmenter, painting, Budget(steps=3), seed=2)

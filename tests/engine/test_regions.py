@@ -56,8 +56,8 @@ def test_regions_are_given_in_python_or_refused_with_the_cure(denoiser: Generato
         nf.fine_tune(denoiser, grainy, regions=0 * labels, steps=1)
     with pytest.raises(PictureError, match="targets or regions, not both"):
         nf.fine_tune(denoiser, grainy, grainy, regions=labels, steps=1)
-    with pytest.raises(PictureError, match="contrast, drawn_in and rank are for segmentations"):
-        nf.fine_tune(denoiser, grainy, drawn_in=True, steps=1)
+    with pytest.raises(PictureError, match="contrast, copy_paste and rank are for segmentations"):
+        nf.fine_tune(denoiser, grainy, copy_paste=True, steps=1)
     with pytest.raises(StrokesError, match="regions are for restorations"):
         nf.fine_tune(nf.load("em-segment"), grainy, labels, regions=labels, steps=0)
     with pytest.raises(PictureError, match="finer image as its target"):

@@ -405,17 +405,17 @@ def test_a_training_tells_which_strokes_it_leaves_out(trainer, desk, form, viewe
 
 
 def test_what_is_ticked_beside_the_strokes_reaches_the_training(trainer, desk, form, painted):
-    form.params = replace(painted("a", 0), extras=Extras(contrast=True, drawn_in=True))
+    form.params = replace(painted("a", 0), extras=Extras(contrast=True, copy_paste=True))
     trainer.fine_tune()
-    assert desk.jobs[0]().extras == Extras(contrast=True, drawn_in=True)
+    assert desk.jobs[0]().extras == Extras(contrast=True, copy_paste=True)
 
 
 def test_the_menu_counts_what_is_ticked(qtbot):
     menu = ExtrasMenu()
     qtbot.addWidget(menu)
     assert menu.text() == "+" and menu.extras == Extras()
-    menu.drawn_in.setChecked(True)
-    assert menu.text() == "+1" and menu.extras == Extras(drawn_in=True)
+    menu.copy_paste.setChecked(True)
+    assert menu.text() == "+1" and menu.extras == Extras(copy_paste=True)
 
 
 @pytest.fixture

@@ -33,14 +33,14 @@ class Extras:
     ----------
     contrast : bool
         Pixels of a class are to look alike and unlike other classes, in all images and slices that are painted.
-    drawn_in : bool
-        Objects grown from strokes, drawn in elsewhere, are to be found there.
+    copy_paste : bool
+        Objects grown from strokes, cut out and pasted elsewhere, are to be found there.
     rank : bool
         Pixels of the class that may hardly be missed are to score above all others.
     """
 
     contrast: bool = False
-    drawn_in: bool = False
+    copy_paste: bool = False
     rank: bool = False
 
 

@@ -1,4 +1,4 @@
-"""What a segmentation may learn from beside its strokes: likeness within classes, and objects drawn in elsewhere. Adds to `OnStrokes`."""
+"""What a segmentation may learn from beside its strokes: likeness within classes, and objects pasted elsewhere. Adds to `OnStrokes`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_fewshot.engine.pretexts.contrast import pixel_contrast, region_contr
 from napari_fewshot.engine.rank import Rank
 from napari_fewshot.engine.segment import OnStrokes, Term, solver_of
 
-CONTRAST, DRAWN_IN = 0.1, 0.5  # weights beside the cross-entropy on strokes
+CONTRAST, COPY_PASTE = 0.1, 0.5  # weights beside the cross-entropy on strokes
 KNOWN_PER_CLASS = 48  # painted pixels of all images that those of a crop are compared with
 N_UNPAINTED, SURE = 512, 0.9
 SMALLEST_OBJECT_PX = 50  # smaller ones are specks
@@ -35,8 +35,8 @@ def terms_of(objective: OnStrokes, extras: Extras) -> list[Term]:
     terms: list[Term] = []
     if extras.contrast:
         terms.append(Contrast(objective))
-    if extras.drawn_in:
-        terms.append(DrawnIn(objective))
+    if extras.copy_paste:
+        terms.append(CopyPaste(objective))
     if extras.rank:
         terms.append(Rank(objective))
     return terms
@@ -77,7 +77,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnIn:
+class CopyPaste:
     """Objects grown from strokes are cut out, turned, pasted into another place with the texture there, and asked for.
 
     After tGAN (arXiv 2407.19544), which makes pairs of images and labels from what little is painted, by networks of its own.
@@ -102,7 +102,7 @@ class DrawnIn:
         seen = features_at(looks, torch.from_numpy(inside).to(solved.bias.device))
         logits = solver.at(seen, solved) * solver.log_temperature.exp()
         asked = torch.full((len(seen),), k, device=seen.device)
-        return {"drawn in": DRAWN_IN * F.cross_entropy(logits, asked)}
+        return {"copy-paste": COPY_PASTE * F.cross_entropy(logits, asked)}
 
     def _cut(self, solved: Solved, rng: Rng) -> tuple[np.ndarray, np.ndarray, int] | None:
         """Grey levels and mask (y, x) of what is found around a painted pixel, and its class; None when it fills the crop."""

@@ -31,7 +31,7 @@ class ExtrasMenu(QPushButton):
             "What is painted alike is to look alike to the network, in all images and slices that are painted and where marks "
             "were accepted, and so are pixels around that it is sure of.",
         )  # fmt: skip
-        self.drawn_in = self._add(
+        self.copy_paste = self._add(
             menu, "copy-paste of painted objects",
             "Objects that the strokes grow to are cut out, turned, pasted into other places and asked for there.",
         )  # fmt: skip
@@ -47,7 +47,7 @@ class ExtrasMenu(QPushButton):
 
     @property
     def extras(self) -> Extras:
-        return Extras(self.contrast.isChecked(), self.drawn_in.isChecked(), self.rank.isChecked())
+        return Extras(self.contrast.isChecked(), self.copy_paste.isChecked(), self.rank.isChecked())
 
     def _add(self, menu: QMenu, text: str, hint: str) -> QAction:
         action = menu.addAction(text)
@@ -58,5 +58,5 @@ class ExtrasMenu(QPushButton):
         return action
 
     def _show_count(self) -> None:
-        n = sum(action.isChecked() for action in (self.other_images, self.contrast, self.drawn_in, self.rank))
+        n = sum(action.isChecked() for action in (self.other_images, self.contrast, self.copy_paste, self.rank))
         self.setText(f"+{n}" if n else "+")
