@@ -134,7 +134,7 @@ def test_a_strength_out_of_range_names_the_range() -> None:
         Restoring(3.0)
 
 
-def test_outliers_of_the_input_are_not_copy_pasteto_a_finer_image() -> None:
+def test_outliers_of_the_input_are_not_drawn_into_a_finer_image() -> None:
     scaled = np.random.default_rng(0).normal(0.5, 0.02, (64, 64)).astype(np.float32)
     scaled[::16, ::16] = 3.0  # 16 hot pixels, less than 1 %
     answer = np.full((128, 128), 0.5, np.float32)
