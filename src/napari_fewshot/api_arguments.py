@@ -26,7 +26,7 @@ Others = np.ndarray | Sequence[np.ndarray | Picture | None]  # strokes or target
 def budget_from(seconds: float | None, steps: int | None, started: float) -> Budget:
     """What is left of the given seconds, and the steps; 10 s when neither is given."""
     if seconds is not None and not seconds > 0:
-        raise FewshotError(f"seconds must be positive, got {seconds}: use steps=0 to fit the head only")
+        raise FewshotError(f"seconds must be positive, got {seconds}: 0 steps fit the head only")
     if steps is not None and steps < 0:
         raise FewshotError(f"steps must not be negative, got {steps}")
     if seconds is None and steps is None:

@@ -56,7 +56,7 @@ def predict_files(asked: Asked, source: Path, result: Path, suffix: str) -> None
     print(f"{len(report.written)} written, {len(report.skipped)} there already, {len(report.failed)} left out")
     say_summary(reports)
     if report.failed:
-        raise PictureError("; ".join(f"{path.name}: {why}" for path, why in report.failed))
+        raise PictureError(f"left out, as told above: {', '.join(path.name for path, _ in report.failed)}")
 
 
 def plane_work(asked: Asked, on_report: Callable[[str, Report], None]) -> PlaneWork:
