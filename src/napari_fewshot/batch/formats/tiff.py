@@ -193,12 +193,10 @@ def _imagej_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
 def _sem_size(file: tifffile.TiffFile) -> tuple[dict[str, float], str]:
     """As scanning electron microscopes of FEI (now Thermo Fisher) and Zeiss tell it, in tags of their own."""
     scan, notes = (file.fei_metadata or {}).get("Scan", {}), file.sem_metadata or {}
-    told: tuple[Any, ...] = (
-        notes.get("ap_image_pixel_size") or notes.get("ap_pixel_size") or ()
-    )  # ("Image Pixel Size", 4.5, "nm")
+    told: tuple[Any, ...] = notes.get("ap_image_pixel_size") or notes.get("ap_pixel_size") or ()
     if scan:
         sizes, unit, factor = (scan.get("PixelWidth"), scan.get("PixelHeight")), "nm", PM["m"] / PM["nm"]
-    elif len(told) == 3:
+    elif len(told) == 3:  # such as ("Image Pixel Size", 4.5, "nm")
         sizes, unit, factor = (told[1], told[1]), told[2], 1.0
     else:
         return {}, ""
