@@ -31,7 +31,7 @@ def report(rows: Rows) -> str:
         out += [f"## {title}", ""]
         for value, digits in (("PSNR", 2), ("SSIM", 3), ("measurement error %", 2)):
             out += [f"### {value}", "", table(mine, "set", value, digits), ""]
-        out += ["### PSNR by dose (electrons a pixel at grey level 1)", "", table(mine, "dose", "PSNR", 2), ""]
+        out += ["### PSNR by dose (electrons a pixel at grey level 1)", "", table(of_all(mine), "dose", "PSNR", 2), ""]
         out += ["### Seconds a megapixel", "", REUSED, "", table(mine, "set", "s/Mpx", 2), ""]
     trust = [r for r in rows if "structure" in r]
     if trust:
@@ -43,6 +43,17 @@ def report(rows: Rows) -> str:
     return "\n".join(out) + "\n"
 
 
+def of_all(rows: Rows) -> Rows:
+    """Of methods that were asked for every image: others would be compared on other images."""
+    images = {(r["set"], r["file"]) for r in rows}
+    whole = [
+        m
+        for m in {r["method"] for r in rows}
+        if len({(r["set"], r["file"]) for r in rows if r["method"] == m}) == len(images)
+    ]
+    return [r for r in rows if r["method"] in whole]
+
+
 def pooled(rows: Rows) -> list[str]:
     """Correlation of predicted and true error over the pixels of all images of a set: between images counts too."""
     if not rows:
@@ -52,9 +63,12 @@ def pooled(rows: Rows) -> list[str]:
     out += ["| --- |" + " ---: |" * len(methods)]
     for name in (*sorted({r["set"] for r in rows}), "**all sets**"):
         cells = []
+        here = of_all([r for r in rows if name in (r["set"], "**all sets**")])
         for method in methods:
-            mine = [r["moments"] for r in rows if name in (r["set"], "**all sets**") and r["method"] == method]
-            sigma, error, sigma2, error2, both = np.mean(mine, 0) if mine else [np.nan] * 5
+            if not (mine := [r["moments"] for r in here if r["method"] == method]):
+                cells.append("-")
+                continue
+            sigma, error, sigma2, error2, both = np.mean(mine, 0)
             cells.append(f"{(both - sigma * error) / np.sqrt((sigma2 - sigma**2) * (error2 - error**2)):.3f}")
         out.append(f"| {name} | {' | '.join(cells)} |")
     return [*out, ""]
@@ -86,7 +100,7 @@ def figures(rows: Rows, shown: dict[str, Any], folder: Path) -> str:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     out = ["## Plots", ""]
     for task, title in TITLES.items():
-        mine = [r for r in rows if r["task"] == task]
+        mine = of_all([r for r in rows if r["task"] == task])
         if not mine:
             continue
         figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
